@@ -1,0 +1,1 @@
+"""A small shop whose pages are answered by querycache."""
