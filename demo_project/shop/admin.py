@@ -2,7 +2,16 @@
 
 from django.contrib import admin
 
-from .models import Brand, Category, Customer, Order, OrderLine, Product, Review, Tag
+from demo_project.shop.models import (
+    Brand,
+    Category,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Review,
+    Tag,
+)
 
 
 @admin.register(Category, Brand, Tag)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.contrib.sessions.backends.base import SessionBase
 
-from .models import Product
+from demo_project.shop.models import Product
 
 SESSION_KEY = "cart"
 MOST_OF_ONE_PRODUCT = 99

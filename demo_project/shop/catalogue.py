@@ -108,7 +108,7 @@ FIRST_NAMES = (
 
 LAST_NAMES = (
     "Almeida", "Berg", "Castellan", "Dubois", "Eriksen", "Fontaine", "Grady", "Haddad", "Ito",
-    "Jansen", "Kowalski", "Lindqvist", "Moreau", "Nakamura", "O’Neill", "Petrova", "Quist",
+    "Jansen", "Kowalski", "Lindqvist", "Moreau", "Nakamura", "O'Neill", "Petrova", "Quist",
     "Rossi", "Sato", "Tanaka", "Ueda", "Vargas", "Weiss", "Yilmaz",
 )  # fmt: skip
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models import F
 
-from .cart import CartLine
-from .models import Customer, Order, OrderLine, Product
+from demo_project.shop.cart import CartLine
+from demo_project.shop.models import Customer, Order, OrderLine, Product
 
 
-class OutOfStock(Exception):
+class OutOfStockError(Exception):
     """There is less of a product than was ordered."""
 
     def __init__(self, product: Product) -> None:
@@ -19,7 +19,7 @@ class OutOfStock(Exception):
 
 @transaction.atomic
 def place_order(customer: Customer, address: str, lines: Sequence[CartLine]) -> Order:
-    """Take the stock and write the order, or raise OutOfStock and leave everything as it was."""
+    """Take the stock and write the order, or raise OutOfStockError and leave everything as it was."""
     order = Order.objects.create(customer=customer, address=address)
     # By primary key: two customers with the same products lock them in the same order.
     for line in sorted(lines, key=lambda line: line.product.pk):
@@ -28,7 +28,7 @@ def place_order(customer: Customer, address: str, lines: Sequence[CartLine]) -> 
             stock=F("stock") - line.quantity
         )
         if not taken:
-            raise OutOfStock(line.product)
+            raise OutOfStockError(line.product)
     OrderLine.objects.bulk_create(
         OrderLine(
             order=order, product=line.product, quantity=line.quantity, price=line.product.price

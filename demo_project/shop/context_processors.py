@@ -4,8 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from .cart import Cart
-from .models import Category
+from demo_project.shop.cart import Cart
+from demo_project.shop.models import Category
 
 
 def every_page(request: HttpRequest) -> dict[str, Any]:

@@ -7,13 +7,23 @@ All their randomness comes from factory-boy's own generator: after
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import factory
 from django.utils.text import slugify
 from factory.random import randgen
 
-from . import catalogue
-from .models import Brand, Category, Customer, Order, OrderLine, Product, Review, Tag
+from demo_project.shop import catalogue
+from demo_project.shop.models import (
+    Brand,
+    Category,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Review,
+    Tag,
+)
 
 # Dates count from a fixed day, so that the same seed makes the same shop on any day.
 OPENING_DAY = datetime(2025, 1, 6, 9, tzinfo=UTC)
@@ -24,7 +34,7 @@ def some_time_in_the_first_year() -> datetime:
     return OPENING_DAY + timedelta(minutes=randgen.randrange(MINUTES_IN_A_YEAR))
 
 
-def choose(*choices):
+def choose(*choices: Any) -> factory.LazyFunction:
     return factory.LazyFunction(lambda: randgen.choice(choices))
 
 

@@ -1,10 +1,13 @@
 """What visitors may send to the shop."""
 
+from typing import Any
+
 from django import forms
 from django.db.models import QuerySet
+from django.http import QueryDict
 
-from .cart import MOST_OF_ONE_PRODUCT
-from .models import Brand, Customer, Product, Review, Tag
+from demo_project.shop.cart import MOST_OF_ONE_PRODUCT
+from demo_project.shop.models import Brand, Customer, Product, Review, Tag
 
 SORT_ORDERS = {
     "newest": ("Newest first", ["-created", "-pk"]),
@@ -41,7 +44,7 @@ class FilterForm(forms.Form):
         required=False, choices=[(name, label) for name, (label, _) in SORT_ORDERS.items()]
     )
 
-    def __init__(self, data, *, brands: QuerySet[Brand], tags: QuerySet[Tag]) -> None:
+    def __init__(self, data: QueryDict, *, brands: QuerySet[Brand], tags: QuerySet[Tag]) -> None:
         super().__init__(data)
         self.fields["brand"].queryset = brands
         self.fields["tag"].queryset = tags
@@ -89,7 +92,7 @@ class CheckoutForm(forms.ModelForm):
             "address": forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
         }
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["address"].required = True
 

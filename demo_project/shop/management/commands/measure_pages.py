@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 str(warm.from_cache),
                 *(f"{costs.milliseconds:.1f}" for costs in (without_cache, cold, warm)),
             )
-        Console(file=self.stdout._out).print(table)
+        Console().print(table)
 
 
 def measure(client: Client, url: str) -> tuple[PageCosts, PageCosts, PageCosts]:

@@ -111,7 +111,7 @@ def create_orders(progress: Progress, shelf: list[Product], customers: list[Cust
         len(customers),
         lambda: factories.OrderFactory.build(customer=randgen.choice(customers)),
     )
-    favourites = randgen.sample(shelf, max(1, len(shelf) // 10))
+    favourites = randgen.sample(shelf, max(1, len(shelf) // 100))
     orders = list(Order.objects.select_related("customer").order_by("pk"))
     OrderLine.objects.bulk_create(
         (
