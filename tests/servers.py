@@ -10,6 +10,7 @@ started goes away with the test run, also when the run is killed.
 
 import contextlib
 import importlib.util
+import json
 import os
 import pwd
 import re
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -441,6 +443,38 @@ def version(text: str) -> tuple[int, ...]:
 SERVERS: dict[str, type[Server]] = {
     server.name: server for server in (Valkey, Postgresql, Mariadb, Memcached)
 }
+
+
+def tell(addresses: Mapping[str, str], missing: Mapping[str, str]) -> None:
+    """Write into the environment where each server is, or why it is not there."""
+    for name, address in addresses.items():
+        os.environ[_variable(name)] = address
+    os.environ[MISSING] = json.dumps(dict(missing))
+
+
+def told() -> bool:
+    """Return whether a parent process has started the servers already."""
+    return MISSING in os.environ
+
+
+def address(name: str) -> str | None:
+    """Return where a server is that this process, or its parent, has started."""
+    return os.environ.get(_variable(name))
+
+
+def missing(name: str) -> str | None:
+    """Return why there is no such server, or None if there is one."""
+    if address(name):
+        return None
+    reasons = json.loads(os.environ.get(MISSING, "{}"))
+    return f"no {name}: {reasons.get(name, 'not started')}"
+
+
+MISSING = "QUERYCACHE_TEST_MISSING"
+
+
+def _variable(name: str) -> str:
+    return f"QUERYCACHE_TEST_{name.upper()}"
 
 
 def main() -> None:

@@ -1,0 +1,208 @@
+"""One of everything that a Django model can be."""
+
+import datetime
+import decimal
+import uuid
+
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from querycache import CacheQuerySet
+
+
+class Named(models.Model):
+    """An abstract base."""
+
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Author(Named):
+    email = models.EmailField(blank=True, default="")
+    born = models.DateField(null=True, blank=True)
+    notes = GenericRelation("Note", content_type_field="content_type", object_id_field="object_id")
+
+
+class Biography(models.Model):
+    """One-to-one, with the author's primary key as its own."""
+
+    author = models.OneToOneField(Author, models.CASCADE, primary_key=True)
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Publisher(Named):
+    """A UUID as primary key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    founded = models.PositiveSmallIntegerField(null=True)
+
+
+class Tag(Named):
+    class Meta:
+        ordering = ("name",)
+
+
+class Book(Named):
+    """Every kind of column, many-to-many both ways, a foreign key to itself."""
+
+    author = models.ForeignKey(Author, models.CASCADE, related_name="books")
+    publisher = models.ForeignKey(Publisher, models.SET_NULL, null=True, related_name="books")
+    sequel_to = models.ForeignKey("self", models.SET_NULL, null=True, related_name="sequels")
+    tags = models.ManyToManyField(Tag, related_name="books")
+    editors = models.ManyToManyField(Author, through="Edit", related_name="edited_books")
+
+    price = models.DecimalField(max_digits=8, decimal_places=2, default=decimal.Decimal("9.90"))
+    pages = models.IntegerField(default=100)
+    rating = models.FloatField(null=True)
+    in_print = models.BooleanField(default=True)
+    published_at = models.DateTimeField(null=True)
+    published_on = models.DateField(null=True)
+    opens_at = models.TimeField(null=True)
+    reading_time = models.DurationField(default=datetime.timedelta(hours=1))
+    code = models.UUIDField(default=uuid.uuid4)
+    cover = models.BinaryField(null=True)
+    extra = models.JSONField(default=dict)
+
+    objects = CacheQuerySet.as_manager()
+    notes = GenericRelation("Note")
+
+
+class Edit(models.Model):
+    """The explicit model of a many-to-many relation."""
+
+    book = models.ForeignKey(Book, models.CASCADE)
+    editor = models.ForeignKey(Author, models.CASCADE)
+    role = models.CharField(max_length=20, default="editor")
+
+    def __str__(self) -> str:
+        return self.role
+
+
+class Textbook(Book):
+    """A child in a table of its own (multi-table inheritance)."""
+
+    subject = models.CharField(max_length=50)
+
+
+class CheapBookManager(models.Manager["CheapBook"]):
+    def get_queryset(self) -> models.QuerySet["CheapBook"]:
+        return super().get_queryset().filter(price__lt=5)
+
+
+class CheapBook(Book):
+    """A proxy with a manager of its own."""
+
+    class Meta:
+        proxy = True
+
+    objects = CheapBookManager()
+
+
+class Note(models.Model):
+    """A generic foreign key."""
+
+    text = models.TextField()
+    content_type = models.ForeignKey(ContentType, models.CASCADE)
+    object_id = models.PositiveBigIntegerField()
+    about = GenericForeignKey("content_type", "object_id")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Secret(models.Model):
+    """Never cached, whatever the app's pattern says."""
+
+    text = models.CharField(max_length=100)
+    author = models.ForeignKey(Author, models.CASCADE, null=True, related_name="secrets")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Shelf(Named):
+    pass
+
+
+def first_shelf() -> int | None:
+    shelf = Shelf.objects.order_by("pk").first()
+    return shelf and shelf.pk
+
+
+class Placement(models.Model):
+    """What can become of a row when the row that it points to is deleted."""
+
+    cascades = models.ForeignKey(Shelf, models.CASCADE, null=True, related_name="+")
+    nulls = models.ForeignKey(Shelf, models.SET_NULL, null=True, related_name="+")
+    defaults = models.ForeignKey(
+        Shelf, models.SET_DEFAULT, null=True, default=first_shelf, related_name="+"
+    )
+    protects = models.ForeignKey(Shelf, models.PROTECT, null=True, related_name="+")
+    restricts = models.ForeignKey(Shelf, models.RESTRICT, null=True, related_name="+")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+if hasattr(models, "DB_CASCADE"):  # Django 6.1
+
+    class DatabasePlacement(models.Model):
+        """Rows that the database itself deletes or changes: no signal, no statement."""
+
+        cascades = models.ForeignKey(Shelf, models.DB_CASCADE, null=True, related_name="+")
+        nulls = models.ForeignKey(Shelf, models.DB_SET_NULL, null=True, related_name="+")
+
+        def __str__(self) -> str:
+            return str(self.pk)
+
+
+class Computed(models.Model):
+    """Columns that the database fills in."""
+
+    name = models.CharField(max_length=50)
+    made_at = models.DateTimeField(db_default=Now())
+    amount = models.IntegerField(db_default=7)
+    lower_name = models.GeneratedField(
+        expression=Lower("name"), output_field=models.CharField(max_length=50), db_persist=True
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Seat(models.Model):
+    """A primary key of two columns."""
+
+    pk = models.CompositePrimaryKey("row", "number")
+    row = models.IntegerField()
+    number = models.IntegerField()
+    guest = models.CharField(max_length=50, default="")
+
+    def __str__(self) -> str:
+        return f"{self.row}/{self.number}"
+
+
+class Odd(Named):
+    """A table whose name has a space, an emoji, a dot, a semicolon and a keyword in it."""
+
+    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="children")
+
+    class Meta:
+        db_table = "odd ✨ table; select.from"
+
+
+class Quoted(Named):
+    """A table whose name stands in quotes already, which is how Django takes it as it is."""
+
+    class Meta:
+        db_table = '"Quoted Table"'
