@@ -19,7 +19,7 @@ class OutOfStockError(Exception):
 
 @transaction.atomic
 def place_order(customer: Customer, address: str, lines: Sequence[CartLine]) -> Order:
-    """Take the stock and write the order, or raise OutOfStockError and leave everything as it was."""
+    """Take the stock and write the order; after an OutOfStockError everything is as it was."""
     order = Order.objects.create(customer=customer, address=address)
     # By primary key: two customers with the same products lock them in the same order.
     for line in sorted(lines, key=lambda line: line.product.pk):

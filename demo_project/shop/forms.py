@@ -1,5 +1,6 @@
 """What visitors may send to the shop."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -21,18 +22,8 @@ SORT_ORDERS = {
 class FilterForm(forms.Form):
     """Filters of a category page. A field that makes no sense is reported and not applied."""
 
-    brand = forms.ModelMultipleChoiceField(
-        Brand.objects.none(),
-        to_field_name="slug",
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-    )
-    tag = forms.ModelMultipleChoiceField(
-        Tag.objects.none(),
-        to_field_name="slug",
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-    )
+    brand = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
+    tag = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     price_from = forms.DecimalField(
         required=False, min_value=0, max_digits=8, decimal_places=2, label="Price from"
     )
@@ -44,20 +35,21 @@ class FilterForm(forms.Form):
         required=False, choices=[(name, label) for name, (label, _) in SORT_ORDERS.items()]
     )
 
-    def __init__(self, data: QueryDict, *, brands: QuerySet[Brand], tags: QuerySet[Tag]) -> None:
+    def __init__(self, data: QueryDict, *, brands: Iterable[Brand], tags: Iterable[Tag]) -> None:
         super().__init__(data)
-        self.fields["brand"].queryset = brands
-        self.fields["tag"].queryset = tags
+        # The objects are their own labels: the page shows more of them than a name.
+        self.fields["brand"].choices = [(brand.slug, brand) for brand in brands]
+        self.fields["tag"].choices = [(tag.slug, tag) for tag in tags]
 
     def apply(self, products: QuerySet[Product]) -> QuerySet[Product]:
         """Return `products` filtered and sorted by the fields that are valid."""
         self.is_valid()  # errors stay on the form, which shows them
         wanted = self.cleaned_data
         if brands := wanted.get("brand"):
-            products = products.filter(brand__in=brands)
+            products = products.filter(brand__slug__in=brands)
         if tags := wanted.get("tag"):
             # A subquery: joined, a product would be there once for each of its tags.
-            with_tag = Product.tags.through.objects.filter(tag__in=tags).values("product")
+            with_tag = Product.tags.through.objects.filter(tag__slug__in=tags).values("product")
             products = products.filter(pk__in=with_tag)
         if (lowest := wanted.get("price_from")) is not None:
             products = products.filter(price__gte=lowest)

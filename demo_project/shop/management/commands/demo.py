@@ -51,7 +51,7 @@ class Command(BaseCommand):
         "file and starts a Valkey of its own."
     )
     # The commands that it runs do their own.
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -104,11 +104,11 @@ class Command(BaseCommand):
             check_port(port)
         settings.DEMO_FOLDER.mkdir(parents=True, exist_ok=True)
         check_database(database_url)
-        with cache_server(redis_url) as redis_url:
+        with cache_server(redis_url) as cache_url:
             environment = {
                 **os.environ,
                 "DEMO_DATABASE_URL": database_url,
-                "DEMO_REDIS_URL": redis_url,
+                "DEMO_REDIS_URL": cache_url,
             }
             self.say("Preparing the database …")
             run_command(environment, "migrate", "--verbosity=0")
@@ -178,8 +178,8 @@ def check_database(url: str) -> None:
 def cache_server(url: str | None) -> Iterator[str]:
     """Yield the address of a cache that answers: that of `url`, or one of our own."""
     if url is None:
-        with embedded_valkey() as url:
-            yield url
+        with embedded_valkey() as own_url:
+            yield own_url
     else:
         check_redis(url)
         yield url

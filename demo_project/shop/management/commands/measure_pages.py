@@ -44,9 +44,9 @@ class Command(BaseCommand):
             ("Admin: a product", shopkeeper, f"/admin/shop/product/{product.pk}/change/"),
         ]
 
-        table = Table(title="What a page costs")
+        table = Table(title="What a page costs (times in ms)")
         table.add_column("Page", no_wrap=True)
-        for heading in ("Queries", "From cache", "No cache, ms", "Cold, ms", "Warm, ms"):
+        for heading in ("Queries", "From cache", "No cache", "Cold", "Warm"):
             table.add_column(heading, justify="right")
         for name, client, url in pages:
             without_cache, cold, warm = measure(client, url)

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--reviews", type=int, default=100_000, metavar="N")
 
     def handle(self, *, products: int, reviews: int, **options: Any) -> None:
-        console = Console(file=self.stdout._out)
+        console = Console()
         if Product.objects.exists():
             console.print(
                 f"The shop is already there, with {Product.objects.count():,} products and "
@@ -60,7 +60,7 @@ def seed_shop(progress: Progress, *, products: int, reviews: int) -> None:
     Site.objects.update_or_create(
         pk=settings.SITE_ID, defaults={"domain": "localhost", "name": SHOP_NAME}
     )
-    users = get_user_model()._default_manager
+    users = get_user_model().objects
     if not users.filter(username=ADMIN["username"]).exists():
         users.create_superuser(**ADMIN)
     if not users.filter(username=SHOPPER["username"]).exists():
@@ -74,7 +74,7 @@ def seed_shop(progress: Progress, *, products: int, reviews: int) -> None:
 
     create_in_bulk(
         progress,
-        "products",
+        Product,
         products,
         lambda: factories.ProductFactory.build(
             category=randgen.choice(categories), brand=randgen.choice(brands)
@@ -90,12 +90,12 @@ def seed_shop(progress: Progress, *, products: int, reviews: int) -> None:
         ),
         batch_size=CHUNK,
     )
-    create_in_bulk(progress, "customers", max(1, reviews // 50), factories.CustomerFactory.build)
+    create_in_bulk(progress, Customer, max(1, reviews // 50), factories.CustomerFactory.build)
     customers = list(Customer.objects.order_by("pk"))
     if shelf:
         create_in_bulk(
             progress,
-            "reviews",
+            Review,
             reviews,
             lambda: factories.ReviewFactory.build(
                 product=randgen.choice(shelf), customer=randgen.choice(customers)
@@ -107,7 +107,7 @@ def seed_shop(progress: Progress, *, products: int, reviews: int) -> None:
 def create_orders(progress: Progress, shelf: list[Product], customers: list[Customer]) -> None:
     create_in_bulk(
         progress,
-        "orders",
+        Order,
         len(customers),
         lambda: factories.OrderFactory.build(customer=randgen.choice(customers)),
     )
@@ -123,10 +123,12 @@ def create_orders(progress: Progress, shelf: list[Product], customers: list[Cust
     )
 
 
-def create_in_bulk(progress: Progress, name: str, count: int, build: Callable[[], Model]) -> None:
-    """Save `count` objects made by `build`, in chunks, and show how far it is."""
-    task = progress.add_task(name, total=count)
+def create_in_bulk(
+    progress: Progress, model: type[Model], count: int, build: Callable[[], Model]
+) -> None:
+    """Save `count` objects of `model` made by `build`, in chunks, and show how far it is."""
+    task = progress.add_task(f"{model.__name__.lower()}s", total=count)
     for start in range(0, count, CHUNK):
         objects = [build() for _ in range(min(CHUNK, count - start))]
-        type(objects[0])._default_manager.bulk_create(objects)
+        model.objects.bulk_create(objects)
         progress.advance(task, len(objects))
