@@ -60,6 +60,4 @@ def refuse_missing() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [
-        f"{name}: {servers.address(name) or servers.missing(name)}" for name in servers.SERVERS
-    ]
+    return [f"{name}: {servers.address(name) or servers.missing(name)}" for name in servers.SERVERS]
