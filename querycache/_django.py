@@ -1,0 +1,148 @@
+"""
+Every private API of Django that is used, one function each.
+
+Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly where Django moves.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.db.models.sql import Query
+from django.db.models.sql.compiler import (
+    MULTI,
+    SINGLE,
+    SQLCompiler,
+    SQLDeleteCompiler,
+    SQLInsertCompiler,
+    SQLUpdateCompiler,
+)
+from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE
+from django.db.models.sql.where import WhereNode
+
+try:
+    from django.db.models.deletion import DatabaseOnDelete  # Django 6.1
+except ImportError:
+    DatabaseOnDelete = None  # type: ignore[misc,assignment]
+
+__all__ = [
+    "GET_ITERATOR_CHUNK_SIZE",
+    "MULTI",
+    "SINGLE",
+    "BaseDatabaseWrapper",
+    "Query",
+    "SQLCompiler",
+    "SQLDeleteCompiler",
+    "SQLInsertCompiler",
+    "SQLUpdateCompiler",
+    "compiled_as",
+    "compiles_anew",
+    "deletes_in_database",
+    "in_transaction",
+    "is_snapshot",
+    "nodes_of",
+    "result_width",
+    "parts_of",
+    "table_names",
+]
+
+
+def compiled_as(
+    compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exception
+) -> None:
+    """
+    Make the compiler's next ``execute_sql`` run the SQL that it has already compiled.
+
+    A query is compiled once: compiling changes it (``Query.selected`` of an ordered union), so that a
+    second compilation may return other columns.
+    """
+
+    def as_sql(*args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...]]:
+        compiles_anew(compiler)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    compiler.as_sql = as_sql  # type: ignore[method-assign,assignment]
+
+
+def compiles_anew(compiler: SQLCompiler) -> None:
+    """Take back ``compiled_as``."""
+    del compiler.as_sql  # type: ignore[method-assign]
+
+
+def result_width(compiler: SQLCompiler, result_type: str) -> int | None:
+    """How many columns of a row ``execute_sql`` returns, where it may return fewer than it selects."""
+    if result_type == SINGLE or compiler.has_extra_select:
+        return compiler.col_count
+    return None
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether statements of this connection are not committed one by one."""
+    # ``autocommit`` is False on a connection that was never opened.
+    return connection.in_atomic_block or (
+        connection.connection is not None and not connection.autocommit
+    )
+
+
+def is_snapshot(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether a transaction of this connection goes on reading what was true when it began."""
+    if connection.vendor == "sqlite":
+        return True
+    level = getattr(connection, "isolation_level", None)
+    if level is None:
+        # PostgreSQL's own default is READ COMMITTED, that of MySQL and MariaDB REPEATABLE READ.
+        return connection.vendor != "postgresql"
+    name = getattr(level, "name", None) or str(level)
+    return name.lower().replace("_", " ") not in {"read committed", "read uncommitted"}
+
+
+def deletes_in_database(model: type[Model]) -> Iterator[type[Model]]:
+    """The models whose rows the database deletes or changes by itself with rows of ``model``."""
+    if DatabaseOnDelete is None:
+        return
+    for relation in model._meta.get_fields(include_hidden=True):
+        if isinstance(getattr(relation, "on_delete", None), DatabaseOnDelete):
+            yield relation.related_model
+
+
+def nodes_of(query: Query) -> Iterator[Any]:
+    """Everything that a query consists of: expressions, conditions and other queries."""
+    yield from query.select
+    yield from query.annotations.values()
+    yield from query.combined_queries
+    yield from (node for node in query.order_by if not isinstance(node, str))
+    yield query.where
+    if isinstance(query.group_by, tuple):
+        yield from query.group_by
+    inner = getattr(query, "inner_query", None)
+    if inner is not None:
+        yield inner
+    for join in query.alias_map.values():
+        condition = getattr(join, "filtered_relation", None)
+        if condition is not None:
+            yield getattr(condition, "resolved_condition", None)
+
+
+def table_names(query: Query) -> Iterator[str]:
+    """The tables in the FROM clause of a compiled query, by name; subqueries not included."""
+    for alias, source in query.alias_map.items():
+        if query.alias_refcount.get(alias):
+            yield source.table_name
+    yield from query.extra_tables
+
+
+def parts_of(node: Any) -> Iterator[Any]:
+    """What an expression or a condition is made of."""
+    if isinstance(node, WhereNode):
+        yield from node.children
+        return
+    sources: Callable[[], list[Any]] | None = getattr(node, "get_source_expressions", None)
+    if sources is not None:
+        yield from sources()
+    for name in ("lhs", "rhs", "query"):
+        part = getattr(node, name, None)
+        if part is not None:
+            yield part

@@ -1,0 +1,94 @@
+"""What a write changes: from a write compiler, from a model, or from the text of a statement."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from django.apps import apps
+from django.db.models import Model
+
+from querycache import sql
+from querycache._django import (
+    Query,
+    SQLCompiler,
+    SQLDeleteCompiler,
+    deletes_in_database,
+)
+from querycache.conf import normalized_table
+from querycache.memory import Memory
+from querycache.sql import EVERYTHING, Change
+
+_STATEMENTS: Final = 4096
+_LONG_STATEMENT: Final = 4096
+"""Characters. A longer statement holds its values in its text, and is hardly seen twice."""
+
+_changes: Memory[tuple[str, str], Change] = Memory(_STATEMENTS)
+
+
+def change_of_statement(statement: Any, vendor: str) -> Change:
+    """Return what a statement given to a cursor may change, whatever kind of object it is."""
+    if not isinstance(statement, str):
+        statement = _text(statement)
+        if statement is None:
+            return EVERYTHING
+    change = _changes.get((vendor, statement))
+    if change is None:
+        change = _with_cascades(sql.change_of(statement, vendor))
+        if len(statement) <= _LONG_STATEMENT:
+            _changes.put((vendor, statement), change)
+    return change
+
+
+def _text(statement: Any) -> str | None:
+    """Return the text of bytes or of a psycopg ``Composed``, None if it has none."""
+    if isinstance(statement, bytes | bytearray):
+        return statement.decode(errors="replace")
+    try:
+        return str(statement.as_string(None))
+    except Exception:  # an object of some driver, which only that driver understands
+        return None
+
+
+def change_of_compiler(compiler: SQLCompiler) -> Change:
+    """Return what the statement of an INSERT, UPDATE or DELETE compiler changes."""
+    query: Query = compiler.query
+    tables = {normalized_table(query.get_meta().db_table)}
+    if isinstance(compiler, SQLDeleteCompiler):
+        tables |= cascaded_tables([query.model])
+    return Change(frozenset(tables))
+
+
+def change_of_models(models: Iterable[type[Model]]) -> Change:
+    """Return what changes if any row of these models is saved or deleted."""
+    tables = set()
+    for model in models:
+        for part in (model, *model._meta.all_parents):
+            tables.add(normalized_table(part._meta.db_table))
+    return Change(frozenset(tables))
+
+
+def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
+    """Return the tables in which the database itself deletes or changes rows along with these."""
+    tables: set[str] = set()
+    waiting = list(models)
+    while waiting:
+        for model in deletes_in_database(waiting.pop()):
+            table = normalized_table(model._meta.db_table)
+            if table not in tables:
+                tables.add(table)
+                waiting.append(model)
+    return tables
+
+
+def _with_cascades(change: Change) -> Change:
+    """Add what the database deletes along with rows of these tables, as far as models say so."""
+    models = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if normalized_table(model._meta.db_table) in change.tables
+    ]
+    return change.also(cascaded_tables(models))
+
+
+def forget_changes() -> None:
+    """Forget every statement: the installed models have changed."""
+    _changes.clear()

@@ -1,0 +1,265 @@
+"""
+The ``QUERYCACHE`` setting, read once and again whenever it changes.
+
+A wrong setting never breaks a site: what is wrong is left out (its models are not cached), and
+``manage.py check`` names it. ``read_settings`` is where both come from.
+"""
+
+import difflib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from querycache.exceptions import Reason, Uncacheable
+
+DEFAULT_CACHE = "default"
+DEFAULT_TTL = 300.0
+"""Seconds an entry lives where a model names no TTL of its own."""
+MAX_TTL = 365 * 24 * 3600.0
+"""Seconds; a TTL is always finite, and this is the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What one pattern of ``MODELS`` says. ``ttl`` is in seconds."""
+
+    pattern: str
+    ttl: float = DEFAULT_TTL
+    delete_signal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose rows may be cached, and the model that it belongs to."""
+
+    name: str
+    label: str
+    options: ModelOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the settings, for ``manage.py check``."""
+
+    id: str
+    message: str
+    hint: str
+    error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    The setting, understood.
+
+    ``models`` and ``tables`` hold what is opted in and nothing else; a proxy has the table of its
+    concrete model.
+    """
+
+    cache: str
+    namespace: Callable[[], str] | None
+    models: Mapping[type[Model], Table]
+    tables: Mapping[str, Table]
+    problems: tuple[Problem, ...]
+
+    def label_of(self, table: str) -> str:
+        """The label of the model that owns a table, for statistics; the table if none does."""
+        owner = self.tables.get(table)
+        return owner.label if owner else table
+
+
+def normalized_table(name: str) -> str:
+    """
+    The name under which a table is known here: unquoted, without schema, case folded.
+
+    Two tables that fall together this way share their invalidations, which costs hits and never
+    correctness.
+    """
+    return name.rsplit('"."', 1)[-1].strip('"`').casefold()
+
+
+@functools.cache
+def get_config() -> Config:
+    """Return the current settings. Needs loaded apps."""
+    return read_settings(getattr(settings, "QUERYCACHE", {}))
+
+
+def read_settings(raw: Any) -> Config:
+    """Understand ``raw``, the value of the setting; what is wrong ends up in ``problems``."""
+    if not isinstance(raw, dict):
+        problem = Problem("E001", "QUERYCACHE must be a dict.", 'Write QUERYCACHE = {"MODELS": {…}}.')
+        return Config(DEFAULT_CACHE, None, {}, {}, (problem,))
+    problems = list(_unknown_keys(raw, ("CACHE", "MODELS", "NAMESPACE"), "QUERYCACHE"))
+    cache = raw.get("CACHE", DEFAULT_CACHE)
+    if not isinstance(cache, str):
+        problems.append(
+            Problem("E002", "QUERYCACHE['CACHE'] must be a string.", "Name an alias of CACHES.")
+        )
+        cache = DEFAULT_CACHE
+    patterns = _read_patterns(raw.get("MODELS", {}), problems)
+    namespace = _read_namespace(raw.get("NAMESPACE"), problems)
+    options = _options_of_models(patterns)
+    tables = _opted_in_tables(options)
+    models = {
+        model: tables[name]
+        for model in options
+        if (name := normalized_table(model._meta.db_table)) in tables
+    }
+    return Config(cache, namespace, models, tables, tuple(problems))
+
+
+def _unknown_keys(raw: dict[Any, Any], known: tuple[str, ...], where: str) -> Iterator[Problem]:
+    for key in raw:
+        if key not in known:
+            close = difflib.get_close_matches(str(key).upper(), known, 1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+            yield Problem("E003", f"{where} has an unknown key {key!r}.", hint)
+
+
+def _read_namespace(path: Any, problems: list[Problem]) -> Callable[[], str] | None:
+    if path is None:
+        return None
+    try:
+        namespace = import_string(path)
+        if not callable(namespace):
+            raise ImportError(f"{path!r} is not callable")
+    except (ImportError, TypeError, AttributeError) as error:
+        hint = "Give the dotted path of a callable that takes nothing and returns a string."
+        problems.append(Problem("E004", f"QUERYCACHE['NAMESPACE']: {error}.", hint))
+        # Without its namespace a query might be answered with another tenant's rows.
+        return _broken_namespace
+    return namespace  # type: ignore[no-any-return]
+
+
+def _broken_namespace() -> str:
+    raise Uncacheable(Reason.UNKNOWN_DATABASE, "QUERYCACHE['NAMESPACE'] is wrong")
+
+
+def _read_patterns(raw: Any, problems: list[Problem]) -> dict[str, ModelOptions | None]:
+    """Map each well-formed pattern, lower-cased, to its options; None means never cached."""
+    if not isinstance(raw, dict):
+        hint = 'Write {"shop.Product": {"TTL": 300}}.'
+        problems.append(Problem("E005", "QUERYCACHE['MODELS'] must be a dict.", hint))
+        return {}
+    patterns: dict[str, ModelOptions | None] = {}
+    for pattern, value in raw.items():
+        where = f"QUERYCACHE['MODELS'][{pattern!r}]"
+        if not isinstance(pattern, str) or not (pattern == "*" or pattern.count(".") == 1):
+            hint = 'A pattern is "app.Model", "app.*" or "*".'
+            problems.append(Problem("E006", f"{where} is not a pattern.", hint))
+            continue
+        problem = _unmatched(pattern)
+        if problem:
+            problems.append(problem)
+        # A pattern whose options are wrong opts out, so that a wider one does not take its place.
+        patterns[pattern.lower()] = _read_options(pattern, value, where, problems)
+    return patterns
+
+
+def _unmatched(pattern: str) -> Problem | None:
+    """Say so if no installed model matches."""
+    labels = {model._meta.label for model in apps.get_models(include_auto_created=True)}
+    if any(pattern.lower() in _patterns_for(label) for label in labels):
+        return None
+    close = difflib.get_close_matches(pattern, labels, 1)
+    hint = f"Did you mean {close[0]!r}?" if close else "Is its app in INSTALLED_APPS?"
+    return Problem("W001", f"QUERYCACHE['MODELS']: no model matches {pattern!r}.", hint, error=False)
+
+
+def _patterns_for(label: str) -> tuple[str, str, str]:
+    """The patterns that match a model, the most specific first."""
+    label = label.lower()
+    return label, label.split(".")[0] + ".*", "*"
+
+
+def _read_options(
+    pattern: str, value: Any, where: str, problems: list[Problem]
+) -> ModelOptions | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        hint = 'Give a dict of options, such as {"TTL": 300}, or None for "never cached".'
+        problems.append(Problem("E007", f"{where} must be a dict or None.", hint))
+        return None
+    wrong = list(_unknown_keys(value, ("TTL", "DELETE_SIGNAL"), where))
+    ttl = value.get("TTL", DEFAULT_TTL)
+    if not is_valid_ttl(ttl):
+        hint = f"Give seconds, more than 0 and at most {MAX_TTL:.0f} (a year)."
+        wrong.append(Problem("E008", f"{where}['TTL'] is {ttl!r}.", hint))
+    delete_signal = value.get("DELETE_SIGNAL", True)
+    if not isinstance(delete_signal, bool):
+        problem = f"{where}['DELETE_SIGNAL'] is {delete_signal!r}."
+        wrong.append(Problem("E009", problem, "Give True or False."))
+    problems.extend(wrong)
+    return None if wrong else ModelOptions(pattern, float(ttl), delete_signal)
+
+
+def is_valid_ttl(seconds: object) -> bool:
+    """Say whether this is a TTL: a number of seconds above 0, and not for ever."""
+    return (
+        isinstance(seconds, int | float)
+        and not isinstance(seconds, bool)
+        and math.isfinite(seconds)
+        and 0 < seconds <= MAX_TTL
+    )
+
+
+def _options_of_models(
+    patterns: Mapping[str, ModelOptions | None],
+) -> dict[type[Model], ModelOptions]:
+    """
+    Map every opted-in model to its options.
+
+    The most specific pattern wins. An auto-created many-to-many table follows the model that
+    declares it, a multi-table parent its child, a proxy its concrete model, each unless it is
+    named itself.
+    """
+
+    def named(model: type[Model]) -> tuple[bool, ModelOptions | None]:
+        owner = model._meta.auto_created or model
+        for pattern in _patterns_for(owner._meta.label):  # type: ignore[union-attr]
+            if pattern in patterns:
+                return True, patterns[pattern]
+        return False, None
+
+    models = apps.get_models(include_auto_created=True)
+    found: dict[type[Model], ModelOptions | None] = {}
+    for model in models:
+        is_named, options = named(model)
+        if is_named:
+            found[model] = options
+    for model in models:
+        options = found.get(model)
+        if options is not None:
+            for parent in model._meta.all_parents:
+                found.setdefault(parent, options)
+    for model in models:  # rows belong to the concrete model: a proxy has no say of its own
+        concrete = model._meta.concrete_model
+        if model._meta.proxy and concrete is not None:
+            if concrete not in found and model in found:
+                found[concrete] = found[model]
+            found[model] = found.get(concrete)
+    return {model: options for model, options in found.items() if options is not None}
+
+
+def _opted_in_tables(options_of: Mapping[type[Model], ModelOptions]) -> dict[str, Table]:
+    """Map each table to its owner. A table that an excluded model shares is left out."""
+    tables: dict[str, Table] = {}
+    excluded = set()
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.proxy:
+            continue
+        name = normalized_table(model._meta.db_table)
+        options = options_of.get(model)
+        if options is None:
+            excluded.add(name)
+        elif name not in tables or options.ttl < tables[name].options.ttl:
+            tables[name] = Table(name, model._meta.label, options)
+    return {name: table for name, table in tables.items() if name not in excluded}

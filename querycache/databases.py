@@ -1,0 +1,127 @@
+"""Which database a connection is to: two databases never share an entry, one always does."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+
+from querycache._django import BaseDatabaseWrapper
+from querycache.exceptions import Reason, Uncacheable
+
+EPOCH: Final = "epoch"
+"""The dependency of every entry in the store; a new token for it is a flush."""
+_ANY_TABLE: Final = "*"
+"""Stands for every table of a database, where nobody knows which ones a statement changed."""
+_OPTIONS_THAT_LOCATE: Final = (
+    "service", "read_default_file", "unix_socket", "host", "port", "db", "database", "dbname",
+)  # fmt: skip
+
+
+class Database:
+    """
+    A database, as seen by one connection.
+
+    ``session`` tells apart, in keys, whatever may answer the same SQL differently: the database, the
+    user, the options and time zone of the connection. The names of dependencies hold the database
+    only: what one user writes is stale for all.
+    """
+
+    __slots__ = ("_location", "_names", "session")
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        given = connection.settings_dict
+        self._location = _digest(connection.vendor, *_location(connection))
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.session = _digest(
+            self._location,
+            given.get("USER"),
+            sorted((given.get("OPTIONS") or {}).items(), key=str),
+            connection.timezone_name,
+            settings.USE_TZ,
+            type(connection).__module__,
+        )
+
+    def dependencies(self, tables: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names, in the store, of all that a read of these tables depends on."""
+        names = self._names.get(tables)
+        if names is None:
+            names = (EPOCH, *self.changed((_ANY_TABLE, *tables)))
+            self._names[tables] = names
+        return names
+
+    def changed(self, tables: Sequence[str], *, everything: bool = False) -> tuple[str, ...]:
+        """Return the names of what a change of these tables, or of any table, makes stale."""
+        if everything:
+            tables = (_ANY_TABLE,)
+        return tuple(_digest(self._location, table).hex() for table in tables)
+
+
+def _location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return _sqlite_location(connection)
+    options = given.get("OPTIONS") or {}
+    return (
+        str(given.get("HOST") or "").lower(),
+        str(given.get("PORT") or _DEFAULT_PORTS.get(connection.vendor, "")),
+        str(given["NAME"]),
+        *(str(options.get(name, "")) for name in _OPTIONS_THAT_LOCATE),
+    )
+
+
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "oracle": 1521}
+
+
+def _sqlite_location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    """
+    Locate a file by what the kernel calls it, and a database in memory by its process.
+
+    A path is not enough: two containers may each have their own ``/app/db.sqlite3`` and share one
+    cache. Neither is a host name too much: two containers may share one file.
+    """
+    name = str(connection.settings_dict["NAME"])
+    if connection.is_in_memory_db():  # type: ignore[attr-defined]
+        if "cache=shared" in name:
+            return this_process.token, name
+        if connection.connection is None:
+            raise Uncacheable(Reason.UNKNOWN_DATABASE, "a database in memory, not yet opened")
+        return this_process.token, name, uuid.uuid4()
+    path = name.removeprefix("file:").split("?", 1)[0] if name.startswith("file:") else name
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise Uncacheable(Reason.UNKNOWN_DATABASE, str(error)) from error
+    return _kernel(), found.st_dev, found.st_ino
+
+
+class _Process:
+    """A token that no other process has, also not a forked one, whose memory is its own."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.token = uuid.uuid4().hex
+
+
+this_process = _Process()
+
+
+def _kernel() -> str:
+    """Return what is the same for all containers of one machine, and for no other machine."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot_id:
+            return boot_id.read()
+    except OSError:
+        return str(uuid.getnode())
+
+
+def _digest(*parts: Any) -> bytes:
+    # repr tells types and lengths apart, so that no two lists of parts run together.
+    return blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=12).digest()

@@ -1,0 +1,99 @@
+"""
+Entries: rows, and the generations they were read under, as bytes that prove where they come from.
+
+    signature (16 bytes) | token of each dependency (16 bytes each) | pickle of the rows
+
+Whether an entry is fresh is a comparison of bytes, before anything is decoded. Nothing is unpickled
+whose signature is not ours: a key derived from SECRET_KEY, over the entry's own store key and all of
+its content, so that neither a foreign value nor one moved from another key is believed.
+"""
+
+import functools
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils.encoding import force_bytes
+
+from querycache.exceptions import Reason, Uncacheable
+
+TOKEN_SIZE: Final = 16
+"""Bytes of a generation's token."""
+_SIGNATURE_SIZE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a SELECT gave. ``at`` is Unix time, ``cost`` the microseconds that the SELECT took."""
+
+    rows: Any
+    at: float
+    cost: int
+
+
+def encode(key: str, tokens: bytes, loaded: Loaded) -> bytes:
+    """
+    Return the entry to store under ``key``.
+
+    Raises ``Uncacheable`` if a row holds a value that cannot be pickled.
+    """
+    buffer = io.BytesIO()
+    buffer.write(tokens)
+    try:
+        _Pickler(buffer, 5).dump((loaded.rows, loaded.at, loaded.cost))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise Uncacheable(Reason.UNKNOWN_VALUE, str(error)) from error
+    content = buffer.getvalue()
+    return _signature(_signing_keys()[0], key, content) + content
+
+
+def is_fresh(entry: bytes, tokens: bytes) -> bool:
+    """Say whether the entry was read under exactly these generations."""
+    return entry.startswith(tokens, _SIGNATURE_SIZE)
+
+
+def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:
+    """Return what a fresh entry holds; None for one that was not made by us under this key."""
+    signature, content = entry[:_SIGNATURE_SIZE], memoryview(entry)[_SIGNATURE_SIZE:]
+    for signing_key in _signing_keys():
+        if compare_digest(signature, _signature(signing_key, key, content)):
+            break
+    else:
+        return None
+    try:
+        rows, at, cost = pickle.loads(content[len(tokens) :])
+    except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError):
+        # Ours, but by another release of some package: a class has moved, for example.
+        return None
+    return Loaded(rows, at, cost)
+
+
+class _Pickler(pickle.Pickler):
+    # psycopg gives a BinaryField's value as a memoryview, which pickle refuses.
+    dispatch_table = {memoryview: lambda value: (memoryview, (bytes(value),))}
+
+
+def _signature(signing_key: bytes, key: str, content: bytes | memoryview) -> bytes:
+    signed = blake2b(key.encode(), key=signing_key, digest_size=_SIGNATURE_SIZE)
+    signed.update(content)
+    return signed.digest()
+
+
+@functools.cache
+def _signing_keys() -> Sequence[bytes]:
+    """Derive the keys from SECRET_KEY and its fallbacks; the first one signs, all are believed."""
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [
+        blake2b(force_bytes(secret), digest_size=32, person=b"querycache.entry").digest()
+        for secret in secrets
+    ]
+
+
+def forget_signing_keys() -> None:
+    """Derive the keys from the settings again next time."""
+    _signing_keys.cache_clear()

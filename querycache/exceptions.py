@@ -1,0 +1,68 @@
+"""Errors, and the reasons why a query is not answered from the cache."""
+
+import enum
+
+
+class QueryCacheError(Exception):
+    """Base of every error that querycache raises."""
+
+
+class Reason(enum.StrEnum):
+    """Why a read went to the database. The value is a stable name for logs and statistics."""
+
+    NOT_OPTED_IN = "not-opted-in"
+    UNCACHED = "uncached"
+    BYPASSED = "bypassed"
+    ITERATOR = "iterator"
+    LOCKING = "locking"
+    EXPLAIN = "explain"
+    CURSOR = "cursor"
+    EMPTY = "empty"
+    BROKEN_TRANSACTION = "broken-transaction"
+    SNAPSHOT = "snapshot"
+    WRITTEN_HERE = "written-here"
+    UNKNOWN_SQL = "unknown-sql"
+    UNKNOWN_FUNCTION = "unknown-function"
+    UNKNOWN_PARAMETER = "unknown-parameter"
+    UNKNOWN_VALUE = "unknown-value"
+    UNKNOWN_DATABASE = "unknown-database"
+    STORE_FAILED = "store-failed"
+
+    @property
+    def explanation(self) -> str:
+        """What the reason means, in a sentence for people."""
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS = {
+    Reason.NOT_OPTED_IN: "it reads a table whose model is not in QUERYCACHE['MODELS']",
+    Reason.UNCACHED: "uncached() or nocache() was asked for",
+    Reason.BYPASSED: "it ran inside bypass()",
+    Reason.ITERATOR: "iterator() streams rows from the database",
+    Reason.LOCKING: "it locks rows (select_for_update)",
+    Reason.EXPLAIN: "EXPLAIN asks the database itself",
+    Reason.CURSOR: "the caller asked for a cursor",
+    Reason.EMPTY: "its conditions contradict each other; no database is asked",
+    Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
+    Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
+    Reason.WRITTEN_HERE: "this transaction wrote a table that the query reads",
+    Reason.UNKNOWN_SQL: "its SQL is not understood",
+    Reason.UNKNOWN_FUNCTION: "it calls a function that may give another answer each time",
+    Reason.UNKNOWN_PARAMETER: "a parameter is of a type that the key cannot tell apart",
+    Reason.UNKNOWN_VALUE: "a row holds a value that cannot be stored",
+    Reason.UNKNOWN_DATABASE: "the database cannot be told apart from others",
+    Reason.STORE_FAILED: "the cache did not answer",
+}
+
+
+class Uncacheable(QueryCacheError):
+    """The query cannot be answered from the cache; ``reason`` and ``detail`` say why."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.explanation}: {detail}" if detail else reason.explanation)
+        self.reason = reason
+        self.detail = detail
+
+
+class StoreFailed(QueryCacheError):
+    """The store did not do what was asked of it; the cause is the error of its client."""

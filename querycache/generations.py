@@ -1,0 +1,168 @@
+"""
+The one place where reads and writes meet: generations, and the fence around a commit.
+
+    writer                                      reader
+    1. UPDATE … (not visible to others)         a. look: entry and generations, no fence met
+    2. fence(dependencies)                      b. SELECT
+    3. COMMIT                                   c. fill under the generations of the look
+    4. release(dependencies): new generations
+
+An entry is fresh if it was read under the current generations. Wherever b falls before 3, c falls under
+a generation that 2 has replaced, and its entry is stale for ever. A look between 2 and 4 meets the
+fence: it goes to the database and does not fill, since whether its SELECT came before or after 3
+nobody can tell.
+
+A store that fails stops neither reads nor writes. What a write could not fence or release is a debt of
+this process: until it is paid, nothing is read from the store.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from querycache.databases import EPOCH
+from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
+from querycache.exceptions import StoreFailed
+from querycache.stores import get_store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("querycache")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What a look found.
+
+    ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, None where
+    a fence was met, or where the store keeps none.
+    """
+
+    loaded: Loaded | None
+    tokens: bytes | None
+
+
+def look(key: str, dependencies: Sequence[str]) -> Look:
+    """Look for a fresh entry. Raises ``StoreFailed``."""
+    if _debts or _unfenced:
+        pay_debts()
+    entry, generations = _ask(get_store().look, key, dependencies)
+    tokens = b"".join(generations)
+    if len(tokens) != len(dependencies) * TOKEN_SIZE:
+        return Look(None, None)
+    if entry is not None and is_fresh(entry, tokens):
+        return Look(decode(key, entry, tokens), tokens)
+    return Look(None, tokens)
+
+
+def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float) -> None:
+    """
+    Store rows under the generations of the look that came before their SELECT.
+
+    Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
+    """
+    _ask(get_store().fill, key, encode(key, tokens, loaded), ttl)
+
+
+def fence(dependencies: Sequence[str]) -> str:
+    """
+    Step 2: keep readers from filling, and make stale what they filled. Return the writer's name.
+
+    If the store fails the write goes on, and this process reads nothing from the store before the
+    release.
+    """
+    writer = uuid.uuid4().hex
+    try:
+        _ask(get_store().fence, dependencies, writer)
+    except StoreFailed:
+        with _lock:
+            _unfenced.add(writer)
+    return writer
+
+
+def release(dependencies: Sequence[str], writer: str) -> None:
+    """Step 4, after commit, rollback and an unknown outcome alike: new generations."""
+    try:
+        lost = _ask(get_store().release, dependencies, writer)
+    except StoreFailed:
+        with _lock:
+            _debts.update(dependencies)
+            _unfenced.discard(writer)
+        return
+    if lost and writer not in _unfenced:
+        # Evicted, flushed or beyond its deadline: since then a reader may have filled.
+        logger.warning("%d of %d fences were lost before their release", lost, len(dependencies))
+    with _lock:
+        _unfenced.discard(writer)
+
+
+def renew(dependencies: Sequence[str]) -> None:
+    """
+    Make everything stale that depends on one of these.
+
+    Raises ``StoreFailed``, and makes up for it as soon as the store answers.
+    """
+    try:
+        _ask(get_store().release, dependencies, uuid.uuid4().hex)
+    except StoreFailed:
+        with _lock:
+            _debts.update(dependencies)
+        raise
+
+
+def renew_everything() -> None:
+    """Begin a new epoch, in which no older entry is fresh. Raises ``StoreFailed``."""
+    renew([EPOCH])
+
+
+_lock = threading.Lock()
+_debts: set[str] = set()
+"""Dependencies that were changed and not released."""
+_unfenced: set[str] = set()
+"""Writers that could not fence, and have not yet committed: what they write is stale any moment."""
+
+
+def pay_debts() -> None:
+    """Give new generations to what could not be released. Raises ``StoreFailed``."""
+    if _unfenced:
+        raise StoreFailed("a write of this process could not be fenced")
+    with _lock:
+        owed = sorted(_debts)
+    renew(owed)
+    with _lock:
+        _debts.difference_update(owed)
+    logger.warning("%d dependencies were invalidated late", len(owed))
+
+
+_is_failing = False
+
+
+def _ask(question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
+    global _is_failing
+    try:
+        answer = question(*args, **kwargs)
+    except Exception as error:
+        if not _is_failing:
+            _is_failing = True
+            logger.error("The cache does not answer, queries go to the database: %r", error)
+        raise StoreFailed(str(error)) from error
+    if _is_failing:
+        _is_failing = False
+        logger.warning("The cache answers again")
+    return answer
+
+
+def add_counts(counts: Mapping[str, int]) -> None:
+    """Add to the statistics in the store. Raises ``StoreFailed``."""
+    _ask(get_store().add_counts, counts)
+
+
+def read_counts(names: Sequence[str]) -> dict[str, int]:
+    """Return statistics from the store. Raises ``StoreFailed``."""
+    return _ask(get_store().read_counts, names)

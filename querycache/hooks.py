@@ -1,0 +1,122 @@
+"""The only module that assigns to Django's classes. What it installs, it can take out again."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from django.core.signals import setting_changed
+from django.db import connections
+from django.db.backends.signals import connection_created
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from querycache import changes, conf, entries, generations, invalidation, plans, reads, stores
+from querycache._django import (
+    BaseDatabaseWrapper,
+    SQLCompiler,
+    SQLDeleteCompiler,
+    SQLInsertCompiler,
+    SQLUpdateCompiler,
+)
+from querycache.stats import statistics
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
+    (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
+    (SQLInsertCompiler, "execute_sql", invalidation.wrap_write),
+    (SQLUpdateCompiler, "execute_sql", invalidation.wrap_write),
+    (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
+    (SQLDeleteCompiler, "execute_sql", invalidation.wrap_write),
+    (BaseDatabaseWrapper, "commit", invalidation.wrap_commit),
+    (BaseDatabaseWrapper, "rollback", invalidation.wrap_end),
+    (BaseDatabaseWrapper, "close", invalidation.wrap_end),
+    (BaseDatabaseWrapper, "set_autocommit", invalidation.wrap_set_autocommit),
+)
+_UID: Final = "querycache"
+
+_replaced: list[tuple[type, str, Callable[..., Any] | None]] = []
+
+
+def install() -> None:
+    """Begin to answer reads from the cache and to watch writes. Does nothing if that is so already."""
+    if _replaced:
+        return
+    for owner, name, wrap in _METHODS:
+        if hasattr(owner, name):
+            # None stands for a method that is inherited, and is inherited again afterwards.
+            _replaced.append((owner, name, owner.__dict__.get(name)))
+            setattr(owner, name, wrap(getattr(owner, name)))
+    connection_created.connect(_watch_new_connection, dispatch_uid=_UID)
+    for connection in connections.all(initialized_only=True):
+        _watch_connection(connection)
+    statistics.connect(generations.add_counts)
+    _connect_models()
+    setting_changed.connect(_settings_changed, dispatch_uid=_UID)
+
+
+def uninstall() -> None:
+    """Leave Django as it was. Other threads' open connections go on being watched until they close."""
+    while _replaced:
+        owner, name, method = _replaced.pop()
+        if method is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, method)
+    connection_created.disconnect(dispatch_uid=_UID)
+    for connection in connections.all(initialized_only=True):
+        if invalidation.watch_statement in connection.execute_wrappers:
+            connection.execute_wrappers.remove(invalidation.watch_statement)
+    statistics.publish()
+    statistics.connect(None)
+    _disconnect_models()
+    setting_changed.disconnect(dispatch_uid=_UID)
+
+
+def _watch_new_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    _watch_connection(connection)
+
+
+def _watch_connection(connection: BaseDatabaseWrapper) -> None:
+    if invalidation.watch_statement not in connection.execute_wrappers:
+        # Not at the end: ``with connection.execute_wrapper(…)`` takes off the last one when it ends.
+        connection.execute_wrappers.insert(0, invalidation.watch_statement)
+
+
+_connected: list[tuple[Any, type[Model]]] = []
+
+
+def _connect_models() -> None:
+    """Listen to the models that are opted in, and to no other: see ``DELETE_SIGNAL``."""
+    for signal, model in _signals_of_models():
+        signal.connect(invalidation.rows_changed, sender=model, dispatch_uid=_UID)
+        _connected.append((signal, model))
+
+
+def _signals_of_models() -> Iterator[tuple[Any, type[Model]]]:
+    for model, table in conf.get_config().models.items():
+        if model._meta.auto_created:
+            yield m2m_changed, model
+            continue
+        yield post_save, model
+        if table.options.delete_signal:
+            yield post_delete, model
+
+
+def _disconnect_models() -> None:
+    while _connected:
+        signal, model = _connected.pop()
+        signal.disconnect(sender=model, dispatch_uid=_UID)
+
+
+def _settings_changed(*, setting: str, **kwargs: Any) -> None:
+    """Forget whatever was made of a setting; tests change them."""
+    if setting in {"SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+        entries.forget_signing_keys()
+    if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
+        statistics.publish()
+        conf.get_config.cache_clear()
+        stores.get_store.cache_clear()
+        plans.forget_plans()
+        changes.forget_changes()
+        _disconnect_models()
+        _connect_models()

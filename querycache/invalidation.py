@@ -1,0 +1,208 @@
+"""
+The write path: what happens around a statement that writes, a COMMIT, a ROLLBACK and a signal.
+
+Every statement of every connection passes ``watch_statement`` (Django's ``execute_wrapper``). Write
+compilers and signals only say beforehand, or afterwards, *what* is written; *when* it is published is
+decided here, once: around the statement in autocommit, around COMMIT in a transaction.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model
+
+from querycache import changes, generations
+from querycache._django import BaseDatabaseWrapper, SQLCompiler, in_transaction
+from querycache.conf import get_config
+from querycache.exceptions import StoreFailed, Uncacheable
+from querycache.sql import Change
+from querycache.stats import statistics
+from querycache.transactions import ConnectionState, state_of
+
+Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
+
+
+# Statements ---------------------------------------------------------------------------------------
+
+
+def watch_statement(
+    execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Run a statement, with what its change needs around it; an ``execute_wrapper``."""
+    connection: BaseDatabaseWrapper = context["connection"]
+    state = state_of(connection)
+    # Taken off while it is published: a store that is a table of this very database runs statements.
+    declared, state.declared = state.declared, None
+    try:
+        if state.reading:
+            return execute(sql, params, many, context)
+        change = declared or changes.change_of_statement(sql, connection.vendor)
+        with watching(connection, state, change):
+            return execute(sql, params, many, context)
+    except Exception:
+        state.broken = state.in_transaction(connection)
+        raise
+    finally:
+        state.declared = declared
+
+
+@contextmanager
+def watching(
+    connection: BaseDatabaseWrapper, state: ConnectionState, change: Change
+) -> Iterator[None]:
+    """Journal a change in a transaction, publish it around its statement outside of one."""
+    state.published = frozenset()
+    if change.begins_transaction or state.in_transaction(connection):
+        # Before the statement: one that fails half way may have changed something nonetheless.
+        state.note(change)
+        if change.ends_transaction:
+            # COMMIT by hand, or DDL that commits implicitly.
+            with publishing(connection, state.written()):
+                yield
+            if not in_transaction(connection):
+                state.forget()
+        else:
+            yield
+        if change.rolls_back:
+            state.broken = False
+        return
+    if change.takes_snapshot:
+        state.session_snapshot = True
+    with publishing(connection, change):
+        yield
+    state.published = change.tables
+
+
+@contextmanager
+def publishing(connection: BaseDatabaseWrapper, change: Change) -> Iterator[None]:
+    """Fence what is about to become visible to others; release it whatever happens."""
+    dependencies = _dependencies(connection, change) if change else ()
+    if not dependencies:
+        yield
+        return
+    writer = generations.fence(dependencies)
+    try:
+        yield
+    finally:
+        # On success, on failure and on an outcome that nobody knows (the connection was lost).
+        generations.release(dependencies, writer)
+        _count_invalidations(change)
+
+
+def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:
+    """Return the dependencies of a change, of the opted-in tables among its tables."""
+    tables = [] if change.everything else sorted(change.tables & get_config().tables.keys())
+    if not tables and not change.everything:
+        return ()
+    try:
+        database = state_of(connection).database(connection)
+    except Uncacheable:  # no read can have cached anything of it either
+        return ()
+    return database.changed(tables, everything=change.everything)
+
+
+def _count_invalidations(change: Change) -> None:
+    tables = get_config().tables
+    for name in tables.keys() if change.everything else change.tables & tables.keys():
+        statistics.count(tables[name].label, "invalidations")
+
+
+# Compilers ----------------------------------------------------------------------------------------
+
+
+def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of a method of a write compiler that runs its statement."""
+
+    @functools.wraps(execute_sql)
+    def write(compiler: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
+        state = state_of(compiler.connection)
+        outer, state.declared = state.declared, changes.change_of_compiler(compiler)
+        try:
+            return execute_sql(compiler, *args, **kwargs)
+        finally:
+            state.declared = outer
+
+    return write
+
+
+# Transactions -------------------------------------------------------------------------------------
+
+
+def wrap_commit(commit: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``BaseDatabaseWrapper.commit``."""
+
+    @functools.wraps(commit)
+    def fenced_commit(connection: BaseDatabaseWrapper) -> None:
+        state = state_of(connection)
+        with publishing(connection, state.written()):
+            commit(connection)
+        # Not if it failed: SQLite leaves the transaction open, to be tried again.
+        state.forget()
+
+    return fenced_commit
+
+
+def wrap_end(end: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``rollback`` and ``close``, which publish nothing."""
+
+    @functools.wraps(end)
+    def forgetting_end(connection: BaseDatabaseWrapper) -> None:
+        end(connection)
+        state_of(connection).forget()
+
+    return forgetting_end
+
+
+def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``set_autocommit``, which may commit an open transaction."""
+
+    @functools.wraps(set_autocommit)
+    def fenced_set_autocommit(
+        connection: BaseDatabaseWrapper, autocommit: bool, *args: Any, **kwargs: Any
+    ) -> None:
+        state = state_of(connection)
+        if not autocommit:
+            set_autocommit(connection, autocommit, *args, **kwargs)
+            return
+        with publishing(connection, state.written()):
+            # The hooks of on_commit run in here: after a commit, the journal is empty already.
+            set_autocommit(connection, autocommit, *args, **kwargs)
+        state.forget()
+
+    return fenced_set_autocommit
+
+
+# Signals ------------------------------------------------------------------------------------------
+
+
+def rows_changed(
+    sender: type[Model], using: str, action: str = "post_save", **kwargs: Any
+) -> None:
+    """Invalidate a model; a receiver of ``post_save``, ``post_delete`` and ``m2m_changed``."""
+    if action.startswith("post_"):
+        with suppress(StoreFailed):  # which the store makes up for as soon as it answers
+            invalidate_change(changes.change_of_models([sender]), using)
+
+
+def invalidate_change(change: Change, using: str) -> None:
+    """
+    Publish a change that was made before or elsewhere, at once or with the open transaction.
+
+    What the last statement of this connection has published is not published again. Raises
+    ``StoreFailed``.
+    """
+    connection: BaseDatabaseWrapper = connections[using]
+    state = state_of(connection)
+    if state.in_transaction(connection):
+        state.note(change)
+        return
+    published, state.published = state.published, frozenset()
+    if change.tables <= published and not change.everything:
+        return
+    dependencies = _dependencies(connection, change)
+    if dependencies:
+        generations.renew(dependencies)
+        _count_invalidations(change)

@@ -1,0 +1,165 @@
+"""The public ways to ask for a query to be cached or not, and to make cached ones stale."""
+
+import functools
+import inspect
+from collections import defaultdict
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from querycache import changes, generations, invalidation
+from querycache.changes import Change
+from querycache.conf import get_config, is_valid_ttl
+from querycache.dependencies import tables_in_tree
+from querycache.reads import HINT, Hint, bypassed
+from querycache.stats import Stats, names_of, stats_from, statistics
+
+Q = TypeVar("Q", bound="QuerySet[Any, Any]")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def cached(queryset: Q, *, ttl: float | None = None) -> Q:
+    """
+    Return a copy of a queryset whose answer is kept for ``ttl`` seconds.
+
+    Without ``ttl`` it is that of its models, which must be opted in all the same. Raises ``TypeError``
+    for what is not a queryset, ``ValueError`` for a TTL that is not above 0 or longer than a year.
+    """
+    if ttl is not None and not is_valid_ttl(ttl):
+        raise ValueError(f"ttl must be seconds, above 0 and at most a year, not {ttl!r}")
+    return _with_hint(queryset, Hint(cache=True, ttl=ttl))
+
+
+def uncached(queryset: Q) -> Q:
+    """
+    Return a copy of a queryset that is answered by the database.
+
+    Raises ``TypeError`` for what is not a queryset.
+    """
+    return _with_hint(queryset, Hint(cache=False))
+
+
+def _with_hint(queryset: Q, hint: Hint) -> Q:
+    if not isinstance(queryset, QuerySet):
+        raise TypeError(f"expected a QuerySet, not {type(queryset).__name__}")
+    copy = queryset._chain()  # type: ignore[attr-defined]
+    setattr(copy.query, HINT, hint)
+    return cast(Q, copy)
+
+
+class CacheQuerySet(QuerySet[Any, Any]):
+    """A ``QuerySet`` with ``cache()`` and ``nocache()``; use ``CacheQuerySet.as_manager()``."""
+
+    def cache(self, *, ttl: float | None = None) -> "CacheQuerySet":
+        """Return a copy whose answer is kept for ``ttl`` seconds. See ``cached()``."""
+        return cached(self, ttl=ttl)
+
+    def nocache(self) -> "CacheQuerySet":
+        """Return a copy that is answered by the database. See ``uncached()``."""
+        return uncached(self)
+
+
+class bypass:  # noqa: N801  (used like a function)
+    """
+    Send the reads of a block or a function to the database, and fill nothing.
+
+    For use as ``with bypass():`` or ``@bypass()``, also on ``async def``. Writes go on to invalidate.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(bypassed.set(True))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        bypassed.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def bypassing_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with bypass():
+                    return await function(*args, **kwargs)
+
+            return cast(Callable[P, T], bypassing_coroutine)
+
+        @functools.wraps(function)
+        def bypassing_function(*args: P.args, **kwargs: P.kwargs) -> T:
+            with bypass():
+                return function(*args, **kwargs)
+
+        return bypassing_function
+
+
+Target = type[Model] | Model | QuerySet[Any, Any] | str
+
+
+def invalidate(*targets: Target, using: str | None = None) -> None:
+    """
+    Make stale whatever was read of these: models, instances, querysets, or names like "shop.Product".
+
+    For changes that do not go through Django. In a transaction it takes place with its commit.
+    ``using`` is the alias of the database that changed; without it, it is that of an instance or a
+    queryset, and every database for a model. Raises ``TypeError`` or ``LookupError`` for a target that
+    is none, ``StoreFailed`` if the store does not answer (then it is made up for as soon as it does).
+    """
+    if not targets:
+        raise TypeError("invalidate() needs something to invalidate; flush() forgets everything")
+    changed: defaultdict[str, Change] = defaultdict(Change)
+    for target in targets:
+        aliases, change = _change_of_target(target)
+        for alias in [using] if using is not None else aliases:
+            changed[alias] = changed[alias].also(change.tables)
+    for alias, change in changed.items():
+        invalidation.invalidate_change(change, alias)
+
+
+ainvalidate = sync_to_async(invalidate)
+"""The asynchronous twin of ``invalidate()``."""
+
+
+def _change_of_target(target: Target) -> tuple[list[str], Change]:
+    """Return the aliases of the databases in which a target lies, and what of them has changed."""
+    if isinstance(target, str):
+        target = apps.get_model(target)
+    if isinstance(target, QuerySet):
+        return [target.db], Change(frozenset(tables_in_tree(target.query)))
+    if isinstance(target, Model):
+        alias = target._state.db
+        return [alias] if alias else list(connections), changes.change_of_models([type(target)])
+    if isinstance(target, type) and issubclass(target, Model):
+        return list(connections), changes.change_of_models([target])
+    raise TypeError(f"expected a model, an instance, a queryset or a name, not {target!r}")
+
+
+def flush() -> None:
+    """
+    Forget everything that is in the store, of all projects and databases that share its prefix.
+
+    Raises ``StoreFailed`` if the store does not answer.
+    """
+    generations.renew_everything()
+
+
+def get_stats() -> Stats:
+    """
+    Return the counts of all processes, by model.
+
+    Raises ``StoreFailed`` if the store does not answer.
+    """
+    statistics.publish()
+    labels = sorted({table.label for table in get_config().tables.values()})
+    return stats_from(labels, generations.read_counts(names_of(labels)))

@@ -1,0 +1,308 @@
+"""
+What a statement's own text says: the tables it names, and what may make its answer differ.
+
+Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable`` for
+a read, and counts as a change of every table for a write.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from querycache.conf import normalized_table
+from querycache.exceptions import Reason, Uncacheable
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+    from sqlglot.tokens import Token
+
+_DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "oracle": "oracle"}
+"""sqlglot's name for what Django calls ``connection.vendor``."""
+
+_PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
+_NULLS = re.compile(r"NULL(?:\s*,\s*NULL)+")
+_NULL_ROWS = re.compile(r"\(NULL\)(?:\s*,\s*\(NULL\))+")
+
+
+def skeleton(sql: str) -> str:
+    """Return the statement with one NULL for each list of parameters: lists of any length are alike."""
+    sql = _PLACEHOLDER.sub("NULL", sql).replace("%%", "%")
+    return _NULL_ROWS.sub("(NULL)", _NULLS.sub("NULL", sql))
+
+
+# Reads --------------------------------------------------------------------------------------------
+
+
+def tables_read(sql: str, vendor: str) -> frozenset[str]:
+    """
+    Return the tables that a SELECT names, normalized.
+
+    Raises ``Uncacheable`` if it is not a plain SELECT, locks rows, or calls anything that is not
+    known to answer the same for the same rows.
+    """
+    from sqlglot import exp
+
+    trees, tokens = _parse(skeleton(sql), vendor)
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise Uncacheable(Reason.UNKNOWN_SQL, "not a single SELECT")
+    for name in _calls(tokens):
+        if name not in _DETERMINISTIC and name not in _DETERMINISTIC_ON.get(vendor, ()):
+            raise Uncacheable(Reason.UNKNOWN_FUNCTION, name)
+    tree = trees[0]
+    if tree.find(exp.Lock):
+        raise Uncacheable(Reason.LOCKING)
+    if found := tree.find(*_writing_nodes(), exp.Command, exp.Parameter, exp.SessionParameter):
+        raise Uncacheable(Reason.UNKNOWN_SQL, found.sql(_DIALECTS.get(vendor)))
+    return frozenset(_table_names(tree))
+
+
+def _parse(sql: str, vendor: str) -> tuple[list["exp.Expression"], list["Token"]]:
+    from sqlglot import Dialect, ErrorLevel
+
+    dialect = Dialect.get_or_raise(_DIALECTS.get(vendor))
+    try:
+        tokens = dialect.tokenize(sql)
+        trees = dialect.parser(error_level=ErrorLevel.RAISE).parse(tokens, sql)
+    except Exception as error:  # whatever a parser stumbles over, it has not understood
+        raise Uncacheable(Reason.UNKNOWN_SQL, f"{error!r:.200}") from error
+    return [tree for tree in trees if tree is not None], tokens
+
+
+def _calls(tokens: list["Token"]) -> Iterator[str]:
+    """
+    Every function that is called, upper-cased, as it is written.
+
+    From the tokens and not from the tree, in which sqlglot gives functions of several names one
+    class, and names of its own, in each release.
+    """
+    from sqlglot.tokens import TokenType
+
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.token_type in {TokenType.STRING, TokenType.NUMBER}:
+            continue
+        name = token.text.upper()
+        is_quoted = token.token_type == TokenType.IDENTIFIER
+        if following is not None and following.token_type == TokenType.L_PAREN:
+            if is_quoted or (name[-1:].isalnum() and name not in _BEFORE_PARENTHESIS):
+                yield name
+        elif not is_quoted and name in _CALLED_WITHOUT_PARENTHESIS:
+            yield name
+
+
+def _table_names(tree: "exp.Expression") -> Iterator[str]:
+    """Every table of a statement. A CTE's name counts as one: it may hide a table of that name."""
+    from sqlglot import exp
+
+    ctes = {cte.alias.casefold() for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier):
+            name = normalized_table(table.name)
+            if name not in ctes:
+                yield name
+        elif not isinstance(table.this, exp.Func):
+            raise Uncacheable(Reason.UNKNOWN_SQL, table.sql())
+
+
+def _writing_nodes() -> tuple[type["exp.Expression"], ...]:
+    from sqlglot import exp
+
+    return exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into
+
+
+# Writes -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    What a statement may change.
+
+    ``everything`` stands for any table of the database. The others say what a statement does to the
+    transaction: begin one without Django, end it (COMMIT, or DDL where that commits implicitly), mend
+    one that was broken, or choose an isolation level that reads a snapshot.
+    """
+
+    tables: frozenset[str] = frozenset()
+    everything: bool = False
+    begins_transaction: bool = False
+    ends_transaction: bool = False
+    rolls_back: bool = False
+    takes_snapshot: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.tables) or self.everything
+
+    def also(self, tables: Iterable[str]) -> "Change":
+        """Return this change with more tables."""
+        return replace(self, tables=self.tables.union(tables))
+
+
+NOTHING: Final = Change()
+EVERYTHING: Final = Change(everything=True)
+
+
+def change_of(sql: str, vendor: str) -> Change:
+    """Return what a statement of any kind may change; never raises."""
+    words = _leading_words(sql)
+    first = words[0] if words else ""
+    if first in {"BEGIN", "START", "SET"}:
+        return Change(begins_transaction=first != "SET", takes_snapshot=_takes_snapshot(sql))
+    if first in {"COMMIT", "END", "ROLLBACK", "ABORT"}:
+        return Change(
+            everything="PREPARED" in words,
+            ends_transaction="TO" not in words,
+            rolls_back=first in {"ROLLBACK", "ABORT"},
+        )
+    if first in _HARMLESS:
+        return NOTHING
+    try:
+        trees, tokens = _parse(skeleton(sql), vendor)
+        changes = [_change_of_tree(tree, tokens, vendor) for tree in trees]
+    except Uncacheable:
+        return EVERYTHING
+    return Change(
+        tables=frozenset[str]().union(*(change.tables for change in changes)),
+        everything=any(change.everything for change in changes),
+        ends_transaction=any(change.ends_transaction for change in changes),
+    )
+
+
+def _leading_words(sql: str) -> list[str]:
+    """Return the first words of a statement that is not several, upper-cased; of others, none."""
+    text = sql.strip().rstrip(";")
+    return [] if ";" in text or text.startswith(("-", "/", "#")) else text.upper().split(None, 6)[:6]
+
+
+def _takes_snapshot(sql: str) -> bool:
+    # SET TRANSACTION ISOLATION LEVEL …, SET default_transaction_isolation = …, BEGIN ISOLATION …
+    text = sql.upper()
+    return "ISOLATION" in text and "READ COMMITTED" not in text
+
+
+def _change_of_tree(tree: "exp.Expression", tokens: list["Token"], vendor: str) -> Change:
+    from sqlglot import exp
+
+    if isinstance(tree, exp.Commit | exp.Rollback):
+        return Change(everything=True, ends_transaction=True)  # one of several, after others
+    if isinstance(tree, exp.Set | exp.Pragma | exp.Show | exp.Use):
+        return NOTHING
+    if isinstance(tree, exp.Transaction | exp.Describe | exp.Command):
+        # EXPLAIN ANALYZE runs its statement; of CALL, DO and the like only the database knows.
+        return EVERYTHING
+    if isinstance(tree, exp.Query) and not tree.find(*_writing_nodes()):
+        # A function may write. The ones that are known not to are most of what raw SQL calls.
+        harmless = all(_is_harmless_call(name, vendor) for name in _calls(tokens))
+        return NOTHING if harmless else EVERYTHING
+    is_ddl = isinstance(tree, exp.Create | exp.Alter | exp.Drop | exp.TruncateTable)
+    implicit_commit = is_ddl and vendor in {"mysql", "oracle"}
+    tables = frozenset(_table_names(tree))
+    cascades = bool(tree.args.get("cascade")) or tree.args.get("option") == "CASCADE"
+    return Change(tables, cascades or not tables, ends_transaction=implicit_commit)
+
+
+def _is_harmless_call(name: str, vendor: str) -> bool:
+    return (
+        name in _DETERMINISTIC
+        or name in _DETERMINISTIC_ON.get(vendor, ())
+        or name in _VOLATILE_BUT_READING
+        or name in _CALLED_WITHOUT_PARENTHESIS
+        or name.startswith(("PG_", "SQLITE_", "CURRENT_", "HAS_", "TXID_"))
+    )
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_HARMLESS = _words(
+    """
+    ANALYZE CHECKPOINT CLOSE DEALLOCATE DECLARE DESC DESCRIBE DISCARD FETCH GRANT LISTEN LOCK
+    MOVE NOTIFY PRAGMA RELEASE RESET REVOKE SAVEPOINT SHOW UNLISTEN UNLOCK USE VACUUM
+    """
+)
+"""First words of statements that change no row that others can see."""
+
+_BEFORE_PARENTHESIS = _words(
+    """
+    ALL AND ANY ARRAY AS ASC BETWEEN BY CASE CROSS DISTINCT ELSE END EXCEPT EXISTS FILTER FROM GROUP
+    HAVING ILIKE IN INTERSECT IS JOIN LATERAL LIKE LIMIT MATERIALIZED NOT OFFSET ON OR ORDER OVER
+    PARTITION RECURSIVE REGEXP RETURNING RLIKE ROW ROWS SELECT SET SIMILAR SOME THEN TO UNION USING
+    VALUES WHEN WHERE WITH WITHIN XOR DIV MOD ESCAPE INTO CONFLICT KEY
+    BIGINT BINARY BIT BLOB CHAR CHARACTER DATETIME DECIMAL DOUBLE FLOAT INT INTEGER INTERVAL NCHAR
+    NUMBER NUMERIC NVARCHAR2 PRECISION REAL SIGNED SMALLINT TEXT TIMESTAMP TIMESTAMPTZ TIMETZ
+    TINYINT UNSIGNED VARBINARY VARBIT VARCHAR VARCHAR2 VARYING ZONE
+    """
+)
+"""Keywords and types that a parenthesis may follow without a call."""
+
+_CALLED_WITHOUT_PARENTHESIS = _words(
+    """
+    CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE CURRENT_SCHEMA CURRENT_TIME CURRENT_TIMESTAMP
+    CURRENT_USER LOCALTIME LOCALTIMESTAMP ROWNUM SESSION_USER SYSDATE SYSTEM_USER SYSTIMESTAMP USER
+    UTC_DATE UTC_TIME UTC_TIMESTAMP
+    """
+)
+
+_DETERMINISTIC = _words(
+    """
+    ABS ACOS AKEYS ANY_VALUE ARRAY_AGG ARRAY_LENGTH ARRAY_POSITION ARRAY_TO_STRING ASCII ASIN ATAN
+    ATAN2 AVALS AVG BITAND BITXOR BIT_AND BIT_COUNT BIT_LENGTH BIT_OR BIT_XOR BOOL_AND BOOL_OR BTRIM
+    CARDINALITY CAST CEIL CEILING CHAR_LENGTH CHARACTER_LENGTH CHR COALESCE COLLATE CONCAT CONCAT_WS
+    CONVERT CORR COS COT COUNT COVAR_POP COVAR_SAMP CUME_DIST DATE_PART DATE_TRUNC DEGREES DENSE_RANK
+    DIGEST DIV ENCODE EVERY EXP EXTRACT FIRST_VALUE FLOOR GREATEST HEX HOST IF IFNULL IIF INITCAP INSTR
+    ISEMPTY ISNULL JSONB_AGG JSONB_ARRAY_LENGTH JSONB_BUILD_ARRAY JSONB_BUILD_OBJECT
+    JSONB_EXTRACT_PATH JSONB_EXTRACT_PATH_TEXT JSONB_TYPEOF JSON_AGG JSON_ARRAY JSON_ARRAYAGG
+    JSON_ARRAY_LENGTH JSON_BUILD_ARRAY JSON_BUILD_OBJECT JSON_CONTAINS JSON_CONTAINS_PATH
+    JSON_EXTRACT JSON_LENGTH JSON_OBJECT JSON_OBJECTAGG JSON_QUERY JSON_QUOTE JSON_TYPE JSON_UNQUOTE
+    JSON_VALID JSON_VALUE LAG LAST_VALUE LCASE LEAD LEAST LEFT LENGTH LN LOCATE LOG LOG10 LOG2 LOWER
+    LOWER_INC LOWER_INF LPAD LTRIM MAKEDATE MAKE_DATE MAKE_INTERVAL MAKE_TIME MAX MD5 MIN MOD
+    NTH_VALUE NTILE NULLIF NUMNODE OCTET_LENGTH ORD OVERLAY PERCENTILE_CONT PERCENTILE_DISC
+    PERCENT_RANK PHRASETO_TSQUERY PI PLAINTO_TSQUERY POSITION POW POWER QUERYTREE RADIANS RANGE_MERGE
+    RANK REGEXP_LIKE REGEXP_REPLACE REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT REGR_R2 REGR_SLOPE
+    REGR_SXX REGR_SXY REGR_SYY REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD RTRIM SETWEIGHT SHA1
+    SHA2 SHA224 SHA256 SHA384 SHA512 SIGN SIMILARITY SIN SPACE SPLIT_PART SQRT STARTS_WITH
+    STDDEV_POP STDDEV_SAMP STRICT_WORD_SIMILARITY STRING_AGG STRING_TO_ARRAY STRIP STRPOS SUBSTR
+    SUBSTRING SUM TAN TO_JSON TO_JSONB TO_NUMBER TO_TSQUERY TO_TSVECTOR TRANSLATE TRIM TRIM_ARRAY
+    TRUNC TRUNCATE TS_HEADLINE TS_RANK TS_RANK_CD UCASE UNACCENT UNHEX UNICODE UNNEST UPPER UPPER_INC
+    UPPER_INF VARIANCE VAR_POP VAR_SAMP WEBSEARCH_TO_TSQUERY WORD_SIMILARITY
+    """
+)
+"""Functions that answer the same for the same rows, on every database that has them."""
+
+_DETERMINISTIC_ON = {
+    # SQLite's own DATE, TIME and STRFTIME are not here: with 'now' they ask the clock.
+    "sqlite": _words(
+        """
+        CHAR COT DJANGO_DATETIME_CAST_DATE DJANGO_DATETIME_CAST_TIME DJANGO_DATETIME_EXTRACT
+        DJANGO_DATETIME_TRUNC DJANGO_DATE_EXTRACT DJANGO_DATE_TRUNC DJANGO_FORMAT_DTDELTA
+        DJANGO_TIMESTAMP_DIFF DJANGO_TIME_DIFF DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC GLOB GROUP_CONCAT
+        JSON PRINTF QUOTE REGEXP TOTAL TYPEOF
+        """
+    ),
+    "mysql": _words(
+        """
+        BIN BINARY CHAR CONVERT_TZ DATE DATEDIFF DATE_ADD DATE_FORMAT DATE_SUB DAY DAYOFMONTH DAYOFWEEK
+        DAYOFYEAR FIELD FIND_IN_SET FORMAT GROUP_CONCAT HOUR INTERVAL JSON_EQUALS JSON_NORMALIZE
+        JSON_COMPACT LAST_DAY MICROSECOND MINUTE MONTH NVL QUARTER SECOND STRCMP STR_TO_DATE TIME
+        TIMEDIFF TIMESTAMPADD TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC WEEK WEEKDAY WEEKOFYEAR YEAR
+        YEARWEEK
+        """
+    ),
+    "postgresql": _words("BOX CIRCLE INT4RANGE INT8RANGE NUMRANGE DATERANGE TSRANGE TSTZRANGE"),
+}
+
+_VOLATILE_BUT_READING = _words(
+    """
+    CLOCK_TIMESTAMP CONNECTION_ID CURRVAL DATABASE DATE DATETIME FORMAT_TYPE GEN_RANDOM_UUID GET_LOCK
+    CURRENT_SETTING COL_DESCRIPTION GENERATE_SERIES INET_SERVER_ADDR IS_FREE_LOCK JSON_EACH JULIANDAY
+    LASTVAL LAST_INSERT_ID LAST_INSERT_ROWID NEXTVAL NOW OBJ_DESCRIPTION RAND RANDOM RELEASE_LOCK
+    SCHEMA SET_CONFIG SETVAL SLEEP STATEMENT_TIMESTAMP STRFTIME SYSDATE TIME TIMEOFDAY
+    TO_CHAR TO_DATE TO_REGCLASS TO_TIMESTAMP TRANSACTION_TIMESTAMP UNIX_TIMESTAMP UUID UUIDV4 UUIDV7
+    UUID_GENERATE_V4 VERSION
+    """
+)
+"""Functions that answer differently each time, but change no row."""

@@ -1,0 +1,104 @@
+"""The interface of a store, and the fence as the bytes that every store keeps."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+from querycache.entries import TOKEN_SIZE
+
+GENERATION_TTL: Final = 30 * 24 * 3600
+"""Seconds that a generation nobody changes is kept. Losing one costs misses, never a stale read."""
+STATISTICS_TTL: Final = 30 * 24 * 3600
+"""Seconds that counts are kept after the last one."""
+FENCE_SECONDS: Final = 60
+"""Seconds after which a fence falls whose writer died."""
+_MARK: Final = b"!"
+
+
+class Store(ABC):
+    """
+    Where entries and generations are kept.
+
+    Every method may raise whatever the client of the store raises; ``generations`` turns that into
+    ``StoreFailed``. The names given are short and ASCII; the store adds the prefix of its cache.
+    """
+
+    supports_atomic_fence: ClassVar[bool] = False
+    """Can two processes fence one dependency at once, neither of them losing the other's mark?"""
+    supports_atomic_count: ClassVar[bool] = False
+    """Do counts added by two processes at once always add up?"""
+
+    @abstractmethod
+    def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
+        """
+        Return the entry under ``key``, and the token or mark of each dependency.
+
+        A dependency that has none gets a new token. A token that could not be made is empty.
+        """
+
+    @abstractmethod
+    def fill(self, key: str, entry: bytes, ttl: float) -> None:
+        """Store an entry for ``ttl`` seconds."""
+
+    @abstractmethod
+    def fence(self, dependencies: Sequence[str], writer: str) -> None:
+        """Mark each dependency as being written, until ``writer`` releases it or the deadline."""
+
+    @abstractmethod
+    def release(self, dependencies: Sequence[str], writer: str) -> int:
+        """
+        Take this writer's mark from each dependency; where it was the last, give a new token.
+
+        A dependency without this writer's mark gets a new token too, unless another writer holds it.
+        Return how many were without.
+        """
+
+    @abstractmethod
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Add to counters, creating those that are not there."""
+
+    @abstractmethod
+    def read_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the counters by name, without those that are not there."""
+
+
+def new_token() -> bytes:
+    """Return a generation that was never there before."""
+    while True:
+        token = os.urandom(TOKEN_SIZE)
+        if not token.startswith(_MARK):
+            return token
+
+
+def fenced(value: bytes | None, writer: str, now: float) -> bytes:
+    """
+    Return the mark of all writers in ``value`` that have not passed their deadline, and this one.
+
+    A mark is ``!`` and, for each writer, ``name:deadline;`` with the deadline in Unix seconds. It is
+    never as long as a token, so that no list of marks and tokens is taken for a list of tokens.
+    """
+    writers = _writers(value, now)
+    writers[writer] = now + FENCE_SECONDS
+    return _mark(writers)
+
+
+def released(value: bytes | None, writer: str, now: float) -> tuple[bytes, int, bool]:
+    """Return what stands after ``writer`` is gone, for how many seconds, and whether it was there."""
+    writers = _writers(value, now)
+    was_there = writers.pop(writer, None) is not None
+    if writers:
+        return _mark(writers), FENCE_SECONDS, was_there
+    return new_token(), GENERATION_TTL, was_there
+
+
+def _writers(value: bytes | None, now: float) -> dict[str, float]:
+    if not value or not value.startswith(_MARK):
+        return {}
+    pairs = (item.rsplit(":", 1) for item in value[1:].decode("ascii").split(";") if item)
+    return {name: float(until) for name, until in pairs if float(until) > now}
+
+
+def _mark(writers: Mapping[str, float]) -> bytes:
+    text = "".join(f"{name}:{until:.3f};" for name, until in writers.items())
+    return _MARK + text.encode("ascii")

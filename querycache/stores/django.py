@@ -1,0 +1,100 @@
+"""A store over any backend of Django's cache framework."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+
+from querycache.stores.base import (
+    FENCE_SECONDS,
+    GENERATION_TTL,
+    STATISTICS_TTL,
+    Store,
+    fenced,
+    new_token,
+    released,
+)
+
+
+class DjangoStore(Store):
+    """
+    Entries and generations as values of a Django cache.
+
+    The framework has no compare-and-set, so that a fence is read, changed and written back: under a
+    lock within this process, which makes it strict on LocMem; two processes that fence one dependency
+    at the same moment may lose one mark.
+    """
+
+    # One lock for all instances: each of them may be another's cache under another alias.
+    _lock = threading.Lock()
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        in_this_process = isinstance(self._cache, LocMemCache)
+        self.supports_atomic_fence = in_this_process  # type: ignore[misc]
+        self.supports_atomic_count = in_this_process or _counts_atomically(self._cache)  # type: ignore[misc]
+
+    @property
+    def _cache(self) -> BaseCache:
+        return caches[self._alias]  # one instance a thread
+
+    def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
+        names = [f"querycache:g:{name}" for name in dependencies]
+        entry_name = f"querycache:e:{key}"
+        cache = self._cache
+        found = cache.get_many([entry_name, *names])
+        missing = [name for name in names if name not in found]
+        if missing:
+            for name in missing:
+                cache.add(name, new_token(), GENERATION_TTL)
+            # Read back: of two that create it at once, one has it, and both must know which.
+            found |= cache.get_many(missing)
+        entry = found.get(entry_name)
+        tokens = [found.get(name, b"") for name in names]
+        return (
+            entry if isinstance(entry, bytes) else None,
+            [token if isinstance(token, bytes) else b"" for token in tokens],
+        )
+
+    def fill(self, key: str, entry: bytes, ttl: float) -> None:
+        self._cache.set(f"querycache:e:{key}", entry, ttl)
+
+    def fence(self, dependencies: Sequence[str], writer: str) -> None:
+        cache, now = self._cache, time.time()
+        with self._lock:
+            for name in dependencies:
+                name = f"querycache:g:{name}"
+                cache.set(name, fenced(cache.get(name), writer, now), FENCE_SECONDS)
+
+    def release(self, dependencies: Sequence[str], writer: str) -> int:
+        cache, now, lost = self._cache, time.time(), 0
+        with self._lock:
+            for name in dependencies:
+                name = f"querycache:g:{name}"
+                value, seconds, was_there = released(cache.get(name), writer, now)
+                cache.set(name, value, seconds)
+                lost += not was_there
+        return lost
+
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        cache = self._cache
+        for name, amount in counts.items():
+            name = f"querycache:s:{name}"
+            # add() does nothing where a count stands, and lets incr() find one where none does.
+            cache.add(name, 0, STATISTICS_TTL)
+            try:
+                cache.incr(name, amount)
+            except ValueError:  # evicted since
+                cache.set(name, amount, STATISTICS_TTL)
+
+    def read_counts(self, names: Sequence[str]) -> dict[str, int]:
+        found = self._cache.get_many([f"querycache:s:{name}" for name in names])
+        return {name.removeprefix("querycache:s:"): int(value) for name, value in found.items()}
+
+
+def _counts_atomically(cache: BaseCache) -> bool:
+    """Say whether the backend has an ``incr()`` of its own; the base class reads and writes back."""
+    return type(cache).incr is not BaseCache.incr

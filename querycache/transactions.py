@@ -1,0 +1,100 @@
+"""
+What querycache knows of a database connection, kept on the connection itself.
+
+The journal holds what the open transaction has touched: it is read by every read of the transaction
+(its own writes must be seen), published when the transaction commits, and dropped when it is rolled
+back. A savepoint that is rolled back takes nothing out of it: too much is invalidated, never too
+little.
+"""
+
+from typing import Any
+
+from querycache._django import BaseDatabaseWrapper, in_transaction
+from querycache.databases import Database, this_process
+from querycache.sql import Change
+
+_ATTRIBUTE = "_querycache"
+
+
+class ConnectionState:
+    """The journal of one connection, and which database it is connected to."""
+
+    __slots__ = (
+        "_database",
+        "_everything",
+        "_tables",
+        "broken",
+        "declared",
+        "opened",
+        "published",
+        "reading",
+        "session_snapshot",
+        "snapshot",
+    )
+
+    def __init__(self) -> None:
+        self.reading = False
+        """A SELECT of the ORM is running: it changes nothing and need not be parsed."""
+        self.declared: Change | None = None
+        """What the statement changes that a write compiler is about to run."""
+        self.published: frozenset[str] = frozenset()
+        """Tables that the last statement in autocommit published; its signal need not do it again."""
+        self.session_snapshot = False
+        """SET was seen to choose an isolation level for all transactions of the connection."""
+        self._database: tuple[tuple[Any, ...], Database] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: no transaction is open."""
+        self._tables: frozenset[str] = frozenset()
+        self._everything = False
+        self.broken = False
+        """A statement failed in this transaction."""
+        self.snapshot = self.session_snapshot
+        """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
+        self.opened = False
+        """A raw BEGIN was seen: Django may not know that a transaction is open."""
+
+    def in_transaction(self, connection: BaseDatabaseWrapper) -> bool:
+        """Say whether a transaction is open, by Django or by hand."""
+        return self.opened or in_transaction(connection)
+
+    def note(self, change: Change) -> None:
+        """Enter a change into the journal."""
+        self._tables |= change.tables
+        self._everything |= change.everything
+        self.opened |= change.begins_transaction
+        self.snapshot |= change.takes_snapshot
+
+    def has_written(self, tables: tuple[str, ...]) -> bool:
+        """Say whether the open transaction may have changed one of these tables."""
+        return self._everything or not self._tables.isdisjoint(tables)
+
+    def written(self) -> Change:
+        """Return what the open transaction may have changed."""
+        return Change(self._tables, self._everything)
+
+    def database(self, connection: BaseDatabaseWrapper) -> Database:
+        """
+        Return which database this connection is to.
+
+        Raises ``Uncacheable`` if it cannot be told apart from others.
+        """
+        # Test runners rename databases. A SQLite file may be another one after each connect, and a
+        # database in memory is another one in a forked process.
+        seen: tuple[Any, ...] = (connection.settings_dict["NAME"],)
+        if connection.vendor == "sqlite":
+            seen = (*seen, connection.connection, this_process.token)
+        known = self._database
+        if known is None or known[0] != seen:
+            known = self._database = (seen, Database(connection))
+        return known[1]
+
+
+def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:
+    """Return the state of a connection, the same one for as long as Django keeps the connection."""
+    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    if state is None:
+        state = ConnectionState()
+        setattr(connection, _ATTRIBUTE, state)
+    return state
