@@ -20,6 +20,7 @@ class Reason(enum.StrEnum):
     EMPTY = "empty"
     BROKEN_TRANSACTION = "broken-transaction"
     SNAPSHOT = "snapshot"
+    STORE_IN_TRANSACTION = "store-in-transaction"
     WRITTEN_HERE = "written-here"
     UNKNOWN_SQL = "unknown-sql"
     UNKNOWN_FUNCTION = "unknown-function"
@@ -45,6 +46,7 @@ _EXPLANATIONS = {
     Reason.EMPTY: "its conditions contradict each other; no database is asked",
     Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
     Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
+    Reason.STORE_IN_TRANSACTION: "the cache is a table, and would lock its rows for the transaction",
     Reason.WRITTEN_HERE: "this transaction wrote a table that the query reads",
     Reason.UNKNOWN_SQL: "its SQL is not understood",
     Reason.UNKNOWN_FUNCTION: "it calls a function that may give another answer each time",

@@ -15,7 +15,12 @@ from django.db import connections
 from django.db.models import Model
 
 from querycache import changes, generations
-from querycache._django import BaseDatabaseWrapper, SQLCompiler, in_transaction
+from querycache._django import (
+    BaseDatabaseWrapper,
+    SQLCompiler,
+    compiles_anew,
+    in_transaction,
+)
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
 from querycache.sql import Change
@@ -34,19 +39,15 @@ def watch_statement(
     """Run a statement, with what its change needs around it; an ``execute_wrapper``."""
     connection: BaseDatabaseWrapper = context["connection"]
     state = state_of(connection)
-    # Taken off while it is published: a store that is a table of this very database runs statements.
-    declared, state.declared = state.declared, None
     try:
-        if state.reading:
+        if state.covered:
             return execute(sql, params, many, context)
-        change = declared or changes.change_of_statement(sql, connection.vendor)
+        change = changes.change_of_statement(sql, connection.vendor)
         with watching(connection, state, change):
             return execute(sql, params, many, context)
     except Exception:
         state.broken = state.in_transaction(connection)
         raise
-    finally:
-        state.declared = declared
 
 
 @contextmanager
@@ -71,14 +72,20 @@ def watching(
         return
     if change.takes_snapshot:
         state.session_snapshot = True
-    with publishing(connection, change):
+    with publishing(connection, change, until_deadline=change.is_unfinished):
         yield
     state.published = change.tables
 
 
 @contextmanager
-def publishing(connection: BaseDatabaseWrapper, change: Change) -> Iterator[None]:
-    """Fence what is about to become visible to others; release it whatever happens."""
+def publishing(
+    connection: BaseDatabaseWrapper, change: Change, *, until_deadline: bool = False
+) -> Iterator[None]:
+    """
+    Fence what is about to become visible to others; release it whatever happens.
+
+    ``until_deadline`` leaves the fence standing, where nobody can tell when the change is visible.
+    """
     dependencies = _dependencies(connection, change) if change else ()
     if not dependencies:
         yield
@@ -88,7 +95,8 @@ def publishing(connection: BaseDatabaseWrapper, change: Change) -> Iterator[None
         yield
     finally:
         # On success, on failure and on an outcome that nobody knows (the connection was lost).
-        generations.release(dependencies, writer)
+        if not until_deadline:
+            generations.release(dependencies, writer)
         _count_invalidations(change)
 
 
@@ -118,12 +126,28 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(execute_sql)
     def write(compiler: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
-        state = state_of(compiler.connection)
-        outer, state.declared = state.declared, changes.change_of_compiler(compiler)
-        try:
+        if "as_sql" in compiler.__dict__:  # execute_returning_sql() calls execute_sql()
             return execute_sql(compiler, *args, **kwargs)
-        finally:
-            state.declared = outer
+        connection = compiler.connection
+        state = state_of(connection)
+        as_sql = compiler.as_sql
+
+        def as_sql_uncovered(*args: Any, **kwargs: Any) -> Any:
+            # A field's pre_save() may run statements of its own.
+            outer, state.covered = state.covered, False
+            try:
+                return as_sql(*args, **kwargs)
+            finally:
+                state.covered = outer
+
+        # Around the whole of it, and not around its statement: in autocommit, SQLite commits an
+        # INSERT … RETURNING only when its rows have been fetched.
+        with watching(connection, state, changes.change_of_compiler(compiler)):
+            compiler.as_sql = as_sql_uncovered  # type: ignore[method-assign]
+            try:
+                return state.cover(execute_sql, compiler, *args, **kwargs)
+            finally:
+                compiles_anew(compiler)
 
     return write
 

@@ -35,6 +35,7 @@ from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.keys import key_of
 from querycache.recorder import Outcome, Read, recorders
 from querycache.stats import statistics
+from querycache.stores import get_store
 from querycache.transactions import ConnectionState, state_of
 
 logger = logging.getLogger("querycache")
@@ -78,40 +79,32 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         state = state_of(compiler.connection)
         table = get_config().models.get(compiler.query.model)
-        if table is None or state.declared is not None:
-            return select(compiler, state, result_type, chunked_fetch, chunk_size)
+        if table is None or state.covered:
+            return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
             compiled = compile_once(compiler)
             if compiled is None:
-                return select(compiler, state, result_type, chunked_fetch, chunk_size)
+                return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
             plan = plan_of(compiler, compiled, result_type, state)
             look = generations.look(plan.key, plan.dependencies)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
-            return select(compiler, state, result_type, chunked_fetch, chunk_size)
+            return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         if look.loaded is not None:
             compiles_anew(compiler)
             note(table.label, "hit", began, None, plan, look.loaded)
             return as_result(look.loaded.rows, result_type)
         selected = perf_counter_ns()
-        result = select(compiler, state, result_type, chunked_fetch, chunk_size)
+        result = state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         note(table.label, "miss", began, None, plan)
         if look.tokens is not None:
             cost = (perf_counter_ns() - selected) // 1000
             loaded = Loaded(as_rows(result, result_type), time(), cost)
             fill(table.label, plan, look.tokens, loaded)
         return result
-
-    def select(compiler: SQLCompiler, state: ConnectionState, *args: Any) -> Any:
-        """Ask the database, telling the write path that this is a read."""
-        outer, state.reading = state.reading, state.declared is None
-        try:
-            return execute_sql(compiler, *args)
-        finally:
-            state.reading = outer
 
     return read
 
@@ -154,6 +147,8 @@ def refuse_before_compiling(
             raise Uncacheable(Reason.BROKEN_TRANSACTION)
         if state.snapshot or is_snapshot(connection):
             raise Uncacheable(Reason.SNAPSHOT)
+        if get_store().joins_transactions:
+            raise Uncacheable(Reason.STORE_IN_TRANSACTION)
 
 
 def hint_of(query: Query) -> Hint | None:

@@ -120,7 +120,8 @@ class Change:
 
     ``everything`` stands for any table of the database. The others say what a statement does to the
     transaction: begin one without Django, end it (COMMIT, or DDL where that commits implicitly), mend
-    one that was broken, or choose an isolation level that reads a snapshot.
+    one that was broken, or choose an isolation level that reads a snapshot. ``is_unfinished`` says that
+    the change becomes visible only after its rows were fetched, whenever that may be.
     """
 
     tables: frozenset[str] = frozenset()
@@ -129,6 +130,7 @@ class Change:
     ends_transaction: bool = False
     rolls_back: bool = False
     takes_snapshot: bool = False
+    is_unfinished: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.tables) or self.everything
@@ -165,6 +167,7 @@ def change_of(sql: str, vendor: str) -> Change:
         tables=frozenset[str]().union(*(change.tables for change in changes)),
         everything=any(change.everything for change in changes),
         ends_transaction=any(change.ends_transaction for change in changes),
+        is_unfinished=any(change.is_unfinished for change in changes),
     )
 
 
@@ -198,7 +201,12 @@ def _change_of_tree(tree: "exp.Expression", tokens: list["Token"], vendor: str) 
     implicit_commit = is_ddl and vendor in {"mysql", "oracle"}
     tables = frozenset(_table_names(tree))
     cascades = bool(tree.args.get("cascade")) or tree.args.get("option") == "CASCADE"
-    return Change(tables, cascades or not tables, ends_transaction=implicit_commit)
+    return Change(
+        tables,
+        everything=cascades or not tables,
+        ends_transaction=implicit_commit,
+        is_unfinished=vendor == "sqlite" and tree.find(exp.Returning) is not None,
+    )
 
 
 def _is_harmless_call(name: str, vendor: str) -> bool:

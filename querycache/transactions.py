@@ -7,11 +7,15 @@ back. A savepoint that is rolled back takes nothing out of it: too much is inval
 little.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from querycache._django import BaseDatabaseWrapper, in_transaction
 from querycache.databases import Database, this_process
 from querycache.sql import Change
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ATTRIBUTE = "_querycache"
 
@@ -24,19 +28,16 @@ class ConnectionState:
         "_everything",
         "_tables",
         "broken",
-        "declared",
+        "covered",
         "opened",
         "published",
-        "reading",
         "session_snapshot",
         "snapshot",
     )
 
     def __init__(self) -> None:
-        self.reading = False
-        """A SELECT of the ORM is running: it changes nothing and need not be parsed."""
-        self.declared: Change | None = None
-        """What the statement changes that a write compiler is about to run."""
+        self.covered = False
+        """A compiler is running its statements: what they change, if anything, is known already."""
         self.published: frozenset[str] = frozenset()
         """Tables that the last statement in autocommit published; its signal need not do it again."""
         self.session_snapshot = False
@@ -54,6 +55,14 @@ class ConnectionState:
         """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
         self.opened = False
         """A raw BEGIN was seen: Django may not know that a transaction is open."""
+
+    def cover(self, run: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something whose statements need not be looked at one by one."""
+        outer, self.covered = self.covered, True
+        try:
+            return run(*args, **kwargs)
+        finally:
+            self.covered = outer
 
     def in_transaction(self, connection: BaseDatabaseWrapper) -> bool:
         """Say whether a transaction is open, by Django or by hand."""

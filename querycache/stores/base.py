@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from querycache.entries import TOKEN_SIZE
 
@@ -24,10 +24,12 @@ class Store(ABC):
     ``StoreFailed``. The names given are short and ASCII; the store adds the prefix of its cache.
     """
 
-    supports_atomic_fence: ClassVar[bool] = False
+    supports_atomic_fence: bool = False
     """Can two processes fence one dependency at once, neither of them losing the other's mark?"""
-    supports_atomic_count: ClassVar[bool] = False
+    supports_atomic_count: bool = False
     """Do counts added by two processes at once always add up?"""
+    joins_transactions: bool = False
+    """Is what is written here part of the database transaction that is open, if one is?"""
 
     @abstractmethod
     def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:

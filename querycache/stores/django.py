@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from querycache.stores.base import (
@@ -34,8 +35,9 @@ class DjangoStore(Store):
     def __init__(self, alias: str) -> None:
         self._alias = alias
         in_this_process = isinstance(self._cache, LocMemCache)
-        self.supports_atomic_fence = in_this_process  # type: ignore[misc]
-        self.supports_atomic_count = in_this_process or _counts_atomically(self._cache)  # type: ignore[misc]
+        self.supports_atomic_fence = in_this_process
+        self.supports_atomic_count = in_this_process or _counts_atomically(self._cache)
+        self.joins_transactions = isinstance(self._cache, DatabaseCache)
 
     @property
     def _cache(self) -> BaseCache:
