@@ -54,10 +54,15 @@ class Cart:
                 yield CartLine(products[pk], quantity)
 
     def add(self, product: Product, quantity: int) -> None:
-        self.set(product.pk, self.quantities.get(product.pk, 0) + quantity)
+        self._set(product.pk, self.quantities.get(product.pk, 0) + quantity)
 
-    def set(self, product_pk: int, quantity: int) -> None:
-        """Set the quantity of a product; 0 takes it out."""
+    def change(self, product_pk: int, quantity: int) -> None:
+        """Change the quantity of a product that is in the cart; 0 takes it out."""
+        # Only of such a product: what a visitor sends is no primary key until it was found.
+        if product_pk in self.quantities:
+            self._set(product_pk, quantity)
+
+    def _set(self, product_pk: int, quantity: int) -> None:
         quantities = self.quantities
         if quantity > 0:
             quantities[product_pk] = min(quantity, MOST_OF_ONE_PRODUCT)

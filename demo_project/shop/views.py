@@ -156,7 +156,7 @@ def cart(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = CartLineForm(request.POST)
         if form.is_valid():
-            cart.set(form.cleaned_data["product"], form.cleaned_data["quantity"])
+            cart.change(form.cleaned_data["product"], form.cleaned_data["quantity"])
         else:
             messages.error(request, "That is no quantity that we can deliver.")
         return redirect("shop:cart")
