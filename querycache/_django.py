@@ -7,18 +7,17 @@ Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.core.cache.backends.redis import RedisCache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import (
-    MULTI,
-    SINGLE,
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
-from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE
+from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI, SINGLE
 from django.db.models.sql.where import WhereNode
 
 try:
@@ -42,20 +41,19 @@ __all__ = [
     "in_transaction",
     "is_snapshot",
     "nodes_of",
-    "result_width",
     "parts_of",
+    "primary_client",
+    "result_width",
     "table_names",
 ]
 
 
-def compiled_as(
-    compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exception
-) -> None:
+def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exception) -> None:
     """
     Make the compiler's next ``execute_sql`` run the SQL that it has already compiled.
 
-    A query is compiled once: compiling changes it (``Query.selected`` of an ordered union), so that a
-    second compilation may return other columns.
+    A query is compiled once: compiling changes it (``Query.selected`` of an ordered union), so that
+    a second compilation may return other columns.
     """
 
     def as_sql(*args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...]]:
@@ -64,19 +62,26 @@ def compiled_as(
             raise result
         return result
 
-    compiler.as_sql = as_sql  # type: ignore[method-assign,assignment]
+    compiler.as_sql = as_sql  # type: ignore[method-assign]
 
 
 def compiles_anew(compiler: SQLCompiler) -> None:
     """Take back ``compiled_as``."""
-    del compiler.as_sql  # type: ignore[method-assign]
+    del compiler.as_sql
 
 
 def result_width(compiler: SQLCompiler, result_type: str) -> int | None:
-    """How many columns of a row ``execute_sql`` returns, where it may return fewer than it selects."""
+    """
+    How many columns of a row ``execute_sql`` returns, where it may return fewer than it selects.
+    """
     if result_type == SINGLE or compiler.has_extra_select:
         return compiler.col_count
     return None
+
+
+def primary_client(cache: RedisCache) -> Any:
+    """A redis-py client of Django's own RedisCache, which makes one for each call."""
+    return cache._cache.get_client(write=True)
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -105,7 +110,8 @@ def deletes_in_database(model: type[Model]) -> Iterator[type[Model]]:
         return
     for relation in model._meta.get_fields(include_hidden=True):
         if isinstance(getattr(relation, "on_delete", None), DatabaseOnDelete):
-            yield relation.related_model
+            related: type[Model] = relation.related_model  # type: ignore[assignment]
+            yield related
 
 
 def nodes_of(query: Query) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from django.db.models import Model
 
 from querycache import sql
 from querycache._django import (
-    Query,
     SQLCompiler,
     SQLDeleteCompiler,
     deletes_in_database,
@@ -42,18 +41,16 @@ def _text(statement: Any) -> str | None:
     """Return the text of bytes or of a psycopg ``Composed``, None if it has none."""
     if isinstance(statement, bytes | bytearray):
         return statement.decode(errors="replace")
-    try:
-        return str(statement.as_string(None))
-    except Exception:  # an object of some driver, which only that driver understands
-        return None
+    as_string = getattr(statement, "as_string", None)
+    return None if as_string is None else str(as_string(None))
 
 
 def change_of_compiler(compiler: SQLCompiler) -> Change:
     """Return what the statement of an INSERT, UPDATE or DELETE compiler changes."""
-    query: Query = compiler.query
+    query = compiler.query
     tables = {normalized_table(query.get_meta().db_table)}
     if isinstance(compiler, SQLDeleteCompiler):
-        tables |= cascaded_tables([query.model])
+        tables |= cascaded_tables([query.get_meta().model])
     return Change(frozenset(tables))
 
 
@@ -61,7 +58,7 @@ def change_of_models(models: Iterable[type[Model]]) -> Change:
     """Return what changes if any row of these models is saved or deleted."""
     tables = set()
     for model in models:
-        for part in (model, *model._meta.all_parents):
+        for part in [model, *model._meta.all_parents]:
             tables.add(normalized_table(part._meta.db_table))
     return Change(frozenset(tables))
 

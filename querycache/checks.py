@@ -52,9 +52,9 @@ def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
         )
     if isinstance(cache, LocMemCache) and not settings.DEBUG:
         yield checks.Warning(
-            f"CACHES[{config.cache!r}] is a LocMemCache: each process has its own, and does not hear "
-            "of what others write.",
-            hint="With more than one process, answers are stale: use Redis, Valkey or another cache "
-            "that all processes share.",
+            f"CACHES[{config.cache!r}] is a LocMemCache: each process has its own, and does not "
+            "hear of what others write.",
+            hint="With more than one process, answers are stale: use Redis, Valkey or another "
+            "cache that all processes share.",
             id="querycache.W003",
         )

@@ -94,7 +94,9 @@ def get_config() -> Config:
 def read_settings(raw: Any) -> Config:
     """Understand ``raw``, the value of the setting; what is wrong ends up in ``problems``."""
     if not isinstance(raw, dict):
-        problem = Problem("E001", "QUERYCACHE must be a dict.", 'Write QUERYCACHE = {"MODELS": {…}}.')
+        problem = Problem(
+            "E001", "QUERYCACHE must be a dict.", 'Write QUERYCACHE = {"MODELS": {…}}.'
+        )
         return Config(DEFAULT_CACHE, None, {}, {}, (problem,))
     problems = list(_unknown_keys(raw, ("CACHE", "MODELS", "NAMESPACE"), "QUERYCACHE"))
     cache = raw.get("CACHE", DEFAULT_CACHE)
@@ -170,7 +172,9 @@ def _unmatched(pattern: str) -> Problem | None:
         return None
     close = difflib.get_close_matches(pattern, labels, 1)
     hint = f"Did you mean {close[0]!r}?" if close else "Is its app in INSTALLED_APPS?"
-    return Problem("W001", f"QUERYCACHE['MODELS']: no model matches {pattern!r}.", hint, error=False)
+    return Problem(
+        "W001", f"QUERYCACHE['MODELS']: no model matches {pattern!r}.", hint, error=False
+    )
 
 
 def _patterns_for(label: str) -> tuple[str, str, str]:
@@ -218,34 +222,23 @@ def _options_of_models(
     Map every opted-in model to its options.
 
     The most specific pattern wins. An auto-created many-to-many table follows the model that
-    declares it, a multi-table parent its child, a proxy its concrete model, each unless it is
-    named itself.
+    declares it. A multi-table parent, and the concrete model of a proxy, follow their child unless
+    they are named themselves; then a proxy follows its concrete model, whose rows it shows.
     """
-
-    def named(model: type[Model]) -> tuple[bool, ModelOptions | None]:
-        owner = model._meta.auto_created or model
-        for pattern in _patterns_for(owner._meta.label):  # type: ignore[union-attr]
-            if pattern in patterns:
-                return True, patterns[pattern]
-        return False, None
-
-    models = apps.get_models(include_auto_created=True)
     found: dict[type[Model], ModelOptions | None] = {}
+    models = apps.get_models(include_auto_created=True)
     for model in models:
-        is_named, options = named(model)
-        if is_named:
-            found[model] = options
+        owner: type[Model] = model._meta.auto_created or model  # type: ignore[assignment]
+        matching = [name for name in _patterns_for(owner._meta.label) if name in patterns]
+        if matching:
+            found[model] = patterns[matching[0]]
     for model in models:
-        options = found.get(model)
-        if options is not None:
+        if found.get(model) is not None:
             for parent in model._meta.all_parents:
-                found.setdefault(parent, options)
-    for model in models:  # rows belong to the concrete model: a proxy has no say of its own
-        concrete = model._meta.concrete_model
-        if model._meta.proxy and concrete is not None:
-            if concrete not in found and model in found:
-                found[concrete] = found[model]
-            found[model] = found.get(concrete)
+                found.setdefault(parent, found[model])
+    for model in models:
+        if model._meta.proxy and model._meta.concrete_model is not None:
+            found[model] = found.get(model._meta.concrete_model)
     return {model: options for model, options in found.items() if options is not None}
 
 

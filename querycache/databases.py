@@ -25,9 +25,9 @@ class Database:
     """
     A database, as seen by one connection.
 
-    ``session`` tells apart, in keys, whatever may answer the same SQL differently: the database, the
-    user, the options and time zone of the connection. The names of dependencies hold the database
-    only: what one user writes is stale for all.
+    ``session`` tells apart, in keys, whatever may answer the same SQL differently: the database,
+    the user, the options and time zone of the connection. The names of dependencies hold the
+    database only: what one user writes is stale for all.
     """
 
     __slots__ = ("_location", "_names", "session")
@@ -92,7 +92,7 @@ def _sqlite_location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
         return this_process.token, name, uuid.uuid4()
     path = name.removeprefix("file:").split("?", 1)[0] if name.startswith("file:") else name
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError as error:
         raise Uncacheable(Reason.UNKNOWN_DATABASE, str(error)) from error
     return _kernel(), found.st_dev, found.st_ino
@@ -116,8 +116,7 @@ this_process = _Process()
 def _kernel() -> str:
     """Return what is the same for all containers of one machine, and for no other machine."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot_id:
-            return boot_id.read()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
         return str(uuid.getnode())
 

@@ -9,12 +9,14 @@ from querycache.conf import Table, normalized_table
 from querycache.exceptions import Reason, Uncacheable
 
 
-def tables_of(query: Query, statement: str, vendor: str, tables: Mapping[str, Table]) -> list[Table]:
+def tables_of(
+    query: Query, statement: str, vendor: str, tables: Mapping[str, Table]
+) -> list[Table]:
     """
     Return the tables that a compiled query depends on, by name.
 
-    Both the tree and the SQL are asked, and what either of them names counts: an expression may hide
-    a table from the tree (RawSQL), a construct may hide one from the parser.
+    Both the tree and the SQL are asked, and what either of them names counts: an expression may
+    hide a table from the tree (RawSQL), a construct may hide one from the parser.
 
     Raises ``Uncacheable`` if one of them is not opted in, or if the SQL is not understood.
     """

@@ -4,8 +4,8 @@ Entries: rows, and the generations they were read under, as bytes that prove whe
     signature (16 bytes) | token of each dependency (16 bytes each) | pickle of the rows
 
 Whether an entry is fresh is a comparison of bytes, before anything is decoded. Nothing is unpickled
-whose signature is not ours: a key derived from SECRET_KEY, over the entry's own store key and all of
-its content, so that neither a foreign value nor one moved from another key is believed.
+whose signature is not ours: a key derived from SECRET_KEY, over the entry's own store key and all
+of its content, so that neither a foreign value nor one moved from another key is believed.
 """
 
 import functools
@@ -66,7 +66,7 @@ def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:
     else:
         return None
     try:
-        rows, at, cost = pickle.loads(content[len(tokens) :])
+        rows, at, cost = pickle.loads(content[len(tokens) :])  # noqa: S301  signed by us
     except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError):
         # Ours, but by another release of some package: a class has moved, for example.
         return None

@@ -46,7 +46,7 @@ _EXPLANATIONS = {
     Reason.EMPTY: "its conditions contradict each other; no database is asked",
     Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
     Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
-    Reason.STORE_IN_TRANSACTION: "the cache is a table, and would lock its rows for the transaction",
+    Reason.STORE_IN_TRANSACTION: "the cache is a table, whose rows the transaction would lock",
     Reason.WRITTEN_HERE: "this transaction wrote a table that the query reads",
     Reason.UNKNOWN_SQL: "its SQL is not understood",
     Reason.UNKNOWN_FUNCTION: "it calls a function that may give another answer each time",

@@ -7,13 +7,13 @@ The one place where reads and writes meet: generations, and the fence around a c
     3. COMMIT                                   c. fill under the generations of the look
     4. release(dependencies): new generations
 
-An entry is fresh if it was read under the current generations. Wherever b falls before 3, c falls under
-a generation that 2 has replaced, and its entry is stale for ever. A look between 2 and 4 meets the
-fence: it goes to the database and does not fill, since whether its SELECT came before or after 3
-nobody can tell.
+An entry is fresh if it was read under the current generations. Wherever b falls before 3, c falls
+under a generation that 2 has replaced, and its entry is stale for ever. A look between 2 and 4
+meets the fence: it goes to the database and does not fill, since whether its SELECT came before or
+after 3 nobody can tell.
 
-A store that fails stops neither reads nor writes. What a write could not fence or release is a debt of
-this process: until it is paid, nothing is read from the store.
+A store that fails stops neither reads nor writes. What a write could not fence or release is a debt
+of this process: until it is paid, nothing is read from the store.
 """
 
 import logging
@@ -39,8 +39,8 @@ class Look:
     """
     What a look found.
 
-    ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, None where
-    a fence was met, or where the store keeps none.
+    ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, None
+    where a fence was met, or where the store keeps none.
     """
 
     loaded: Loaded | None
@@ -144,13 +144,15 @@ _is_failing = False
 
 def _ask(question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
-    global _is_failing
+    global _is_failing  # noqa: PLW0603
     try:
         answer = question(*args, **kwargs)
     except Exception as error:
         if not _is_failing:
             _is_failing = True
-            logger.error("The cache does not answer, queries go to the database: %r", error)
+            logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
+                "The cache does not answer, queries go to the database: %r", error
+            )
         raise StoreFailed(str(error)) from error
     if _is_failing:
         _is_failing = False

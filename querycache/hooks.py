@@ -38,7 +38,9 @@ _replaced: list[tuple[type, str, Callable[..., Any] | None]] = []
 
 
 def install() -> None:
-    """Begin to answer reads from the cache and to watch writes. Does nothing if that is so already."""
+    """
+    Begin to answer reads from the cache and to watch writes. Does nothing if that is so already.
+    """
     if _replaced:
         return
     for owner, name, wrap in _METHODS:
@@ -55,7 +57,9 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Leave Django as it was. Other threads' open connections go on being watched until they close."""
+    """
+    Leave Django as it was. Other threads' open connections go on being watched until they close.
+    """
     while _replaced:
         owner, name, method = _replaced.pop()
         if method is None:
@@ -78,7 +82,8 @@ def _watch_new_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> Non
 
 def _watch_connection(connection: BaseDatabaseWrapper) -> None:
     if invalidation.watch_statement not in connection.execute_wrappers:
-        # Not at the end: ``with connection.execute_wrapper(…)`` takes off the last one when it ends.
+        # Not at the end: ``with connection.execute_wrapper(…)`` takes off the last one when it
+        # ends.
         connection.execute_wrappers.insert(0, invalidation.watch_statement)
 
 

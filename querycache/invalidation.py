@@ -2,8 +2,8 @@
 The write path: what happens around a statement that writes, a COMMIT, a ROLLBACK and a signal.
 
 Every statement of every connection passes ``watch_statement`` (Django's ``execute_wrapper``). Write
-compilers and signals only say beforehand, or afterwards, *what* is written; *when* it is published is
-decided here, once: around the statement in autocommit, around COMMIT in a transaction.
+compilers and signals only say beforehand, or afterwards, *what* is written; *when* it is published
+is decided here, once: around the statement in autocommit, around COMMIT in a transaction.
 """
 
 import functools
@@ -202,9 +202,7 @@ def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any
 # Signals ------------------------------------------------------------------------------------------
 
 
-def rows_changed(
-    sender: type[Model], using: str, action: str = "post_save", **kwargs: Any
-) -> None:
+def rows_changed(sender: type[Model], using: str, action: str = "post_save", **kwargs: Any) -> None:
     """Invalidate a model; a receiver of ``post_save``, ``post_delete`` and ``m2m_changed``."""
     if action.startswith("post_"):
         with suppress(StoreFailed):  # which the store makes up for as soon as it answers

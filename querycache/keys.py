@@ -95,7 +95,8 @@ def _json_document(value: Any) -> Any:
 
 def _range(value: Any) -> Any:
     """Encode psycopg's ``Range`` and its subclasses."""
-    return (typed_value(value.lower), typed_value(value.upper), str(value._bounds))
+    bounds = value.lower_inc, value.upper_inc, value.isempty
+    return (typed_value(value.lower), typed_value(value.upper), bounds)
 
 
 _ENCODERS_BY_NAME: dict[str, Callable[[Any], Any]] = {

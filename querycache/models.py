@@ -3,7 +3,7 @@
 from django.db import models
 
 
-class QueryCache(models.Model):
+class QueryCache(models.Model):  # noqa: DJ008  no instance of it is ever shown
     """What may be viewed and flushed in the admin. There are no rows of it."""
 
     class Meta:

@@ -14,14 +14,15 @@ from querycache.conf import Config
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
 
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """
     What a text of SQL is for the cache.
 
     ``tables`` are normalized names in a fixed order; ``ttl`` is in seconds, the smallest of the
-    models', and ``ttl_source`` the pattern of the settings that it comes from. If ``reason`` is set,
-    queries of this text are not cacheable.
+    models', and ``ttl_source`` the pattern of the settings that it comes from. If ``reason`` is
+    set, queries of this text are not cacheable.
     """
 
     tables: tuple[str, ...] = ()
@@ -33,7 +34,9 @@ class Shape:
 
 _SHAPES: Final = 4096
 _LONG_SQL: Final = 4096
-"""Characters. A longer text is remembered by its skeleton only, which lists of all lengths share."""
+"""
+Characters. A longer text is remembered by its skeleton only, which lists of all lengths share.
+"""
 
 _shapes: Memory[tuple[str, str], Shape] = Memory(_SHAPES)
 

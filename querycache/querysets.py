@@ -13,11 +13,11 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from querycache import changes, generations, invalidation
-from querycache.changes import Change
 from querycache.conf import get_config, is_valid_ttl
 from querycache.dependencies import tables_in_tree
 from querycache.reads import HINT, Hint, bypassed
-from querycache.stats import Stats, names_of, stats_from, statistics
+from querycache.sql import Change
+from querycache.stats import Stats, names_of, statistics, stats_from
 
 Q = TypeVar("Q", bound="QuerySet[Any, Any]")
 P = ParamSpec("P")
@@ -28,8 +28,9 @@ def cached(queryset: Q, *, ttl: float | None = None) -> Q:
     """
     Return a copy of a queryset whose answer is kept for ``ttl`` seconds.
 
-    Without ``ttl`` it is that of its models, which must be opted in all the same. Raises ``TypeError``
-    for what is not a queryset, ``ValueError`` for a TTL that is not above 0 or longer than a year.
+    Without ``ttl`` it is that of its models, which must be opted in all the same. Raises
+    ``TypeError`` for what is not a queryset, ``ValueError`` for a TTL that is not above 0 or longer
+    than a year.
     """
     if ttl is not None and not is_valid_ttl(ttl):
         raise ValueError(f"ttl must be seconds, above 0 and at most a year, not {ttl!r}")
@@ -48,9 +49,9 @@ def uncached(queryset: Q) -> Q:
 def _with_hint(queryset: Q, hint: Hint) -> Q:
     if not isinstance(queryset, QuerySet):
         raise TypeError(f"expected a QuerySet, not {type(queryset).__name__}")
-    copy = queryset._chain()  # type: ignore[attr-defined]
+    copy = queryset.all()
     setattr(copy.query, HINT, hint)
-    return cast(Q, copy)
+    return copy
 
 
 class CacheQuerySet(QuerySet[Any, Any]):
@@ -69,7 +70,8 @@ class bypass:  # noqa: N801  (used like a function)
     """
     Send the reads of a block or a function to the database, and fill nothing.
 
-    For use as ``with bypass():`` or ``@bypass()``, also on ``async def``. Writes go on to invalidate.
+    For use as ``with bypass():`` or ``@bypass()``, also on ``async def``. Writes go on to
+    invalidate.
     """
 
     def __init__(self) -> None:
@@ -94,7 +96,7 @@ class bypass:  # noqa: N801  (used like a function)
                 with bypass():
                     return await function(*args, **kwargs)
 
-            return cast(Callable[P, T], bypassing_coroutine)
+            return cast("Callable[P, T]", bypassing_coroutine)
 
         @functools.wraps(function)
         def bypassing_function(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -109,12 +111,14 @@ Target = type[Model] | Model | QuerySet[Any, Any] | str
 
 def invalidate(*targets: Target, using: str | None = None) -> None:
     """
-    Make stale whatever was read of these: models, instances, querysets, or names like "shop.Product".
+    Make stale whatever was read of these: models, instances, querysets, or names like
+    "shop.Product".
 
     For changes that do not go through Django. In a transaction it takes place with its commit.
     ``using`` is the alias of the database that changed; without it, it is that of an instance or a
-    queryset, and every database for a model. Raises ``TypeError`` or ``LookupError`` for a target that
-    is none, ``StoreFailed`` if the store does not answer (then it is made up for as soon as it does).
+    queryset, and every database for a model. Raises ``TypeError`` or ``LookupError`` for a target
+    that is none, ``StoreFailed`` if the store does not answer (then it is made up for as soon as it
+    does).
     """
     if not targets:
         raise TypeError("invalidate() needs something to invalidate; flush() forgets everything")
@@ -140,7 +144,7 @@ def _change_of_target(target: Target) -> tuple[list[str], Change]:
     if isinstance(target, Model):
         alias = target._state.db
         return [alias] if alias else list(connections), changes.change_of_models([type(target)])
-    if isinstance(target, type) and issubclass(target, Model):
+    if isinstance(target, type) and issubclass(target, Model):  # type: ignore[redundant-expr]
         return list(connections), changes.change_of_models([target])
     raise TypeError(f"expected a model, an instance, a queryset or a name, not {target!r}")
 

@@ -1,9 +1,9 @@
 """
 The read path: what happens instead of ``SQLCompiler.execute_sql``.
 
-Every ORM read comes through here: get, lists, values, count, exists, aggregates, prefetches, related
-managers and the async twins. Rows are kept as the driver gave them, before Django's converters, so that
-what is made of them on a hit is made by Django itself.
+Every ORM read comes through here: get, lists, values, count, exists, aggregates, prefetches,
+related managers and the async twins. Rows are kept as the driver gave them, before Django's
+converters, so that what is made of them on a hit is made by Django itself.
 """
 
 import functools
@@ -22,6 +22,7 @@ from querycache._django import (
     GET_ITERATOR_CHUNK_SIZE,
     MULTI,
     SINGLE,
+    BaseDatabaseWrapper,
     Query,
     SQLCompiler,
     compiled_as,
@@ -78,7 +79,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         chunk_size: int = GET_ITERATOR_CHUNK_SIZE,
     ) -> Any:
         state = state_of(compiler.connection)
-        table = get_config().models.get(compiler.query.model)
+        table = get_config().models.get(compiler.query.model)  # type: ignore[arg-type]
         if table is None or state.covered:
             return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
@@ -129,6 +130,7 @@ def refuse_before_compiling(
 ) -> None:
     """Raise ``Uncacheable`` for what can be told without the SQL."""
     query, connection = compiler.query, compiler.connection
+    hint = hint_of(query)
     if chunked_fetch:
         raise Uncacheable(Reason.ITERATOR)
     if result_type not in (MULTI, SINGLE):
@@ -139,16 +141,20 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.EXPLAIN)
     if bypassed.get():
         raise Uncacheable(Reason.BYPASSED)
-    hint = hint_of(query)
     if hint is not None and not hint.cache:
         raise Uncacheable(Reason.UNCACHED)
     if state.in_transaction(connection):
-        if connection.needs_rollback or state.broken:
-            raise Uncacheable(Reason.BROKEN_TRANSACTION)
-        if state.snapshot or is_snapshot(connection):
-            raise Uncacheable(Reason.SNAPSHOT)
-        if get_store().joins_transactions:
-            raise Uncacheable(Reason.STORE_IN_TRANSACTION)
+        refuse_in_transaction(connection, state)
+
+
+def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
+    """Raise ``Uncacheable`` if the open transaction must not be answered from the cache."""
+    if connection.needs_rollback or state.broken:
+        raise Uncacheable(Reason.BROKEN_TRANSACTION)
+    if state.snapshot or is_snapshot(connection):
+        raise Uncacheable(Reason.SNAPSHOT)
+    if get_store().joins_transactions:
+        raise Uncacheable(Reason.STORE_IN_TRANSACTION)
 
 
 def hint_of(query: Query) -> Hint | None:

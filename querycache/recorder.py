@@ -16,8 +16,8 @@ class Read:
     """
     A read of an opted-in model.
 
-    ``microseconds`` is what it took here; ``reason`` says why a bypass was one; ``dependencies`` are
-    the names, in the store, of what its answer depends on, where those were looked up.
+    ``microseconds`` is what it took here; ``reason`` says why a bypass was one; ``dependencies``
+    are the names, in the store, of what its answer depends on, where those were looked up.
     """
 
     label: str

@@ -1,8 +1,8 @@
 """
 What a statement's own text says: the tables it names, and what may make its answer differ.
 
-Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable`` for
-a read, and counts as a change of every table for a write.
+Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable``
+for a read, and counts as a change of every table for a write.
 """
 
 import re
@@ -15,7 +15,7 @@ from querycache.exceptions import Reason, Uncacheable
 
 if TYPE_CHECKING:
     from sqlglot import exp
-    from sqlglot.tokens import Token
+    from sqlglot.tokens import Token  # type: ignore[attr-defined]
 
 _DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "oracle": "oracle"}
 """sqlglot's name for what Django calls ``connection.vendor``."""
@@ -26,7 +26,9 @@ _NULL_ROWS = re.compile(r"\(NULL\)(?:\s*,\s*\(NULL\))+")
 
 
 def skeleton(sql: str) -> str:
-    """Return the statement with one NULL for each list of parameters: lists of any length are alike."""
+    """
+    Return the statement with one NULL for each list of parameters: lists of any length are alike.
+    """
     sql = _PLACEHOLDER.sub("NULL", sql).replace("%%", "%")
     return _NULL_ROWS.sub("(NULL)", _NULLS.sub("NULL", sql))
 
@@ -57,7 +59,7 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     return frozenset(_table_names(tree))
 
 
-def _parse(sql: str, vendor: str) -> tuple[list["exp.Expression"], list["Token"]]:
+def _parse(sql: str, vendor: str) -> tuple[list["exp.Expr"], list["Token"]]:
     from sqlglot import Dialect, ErrorLevel
 
     dialect = Dialect.get_or_raise(_DIALECTS.get(vendor))
@@ -76,7 +78,7 @@ def _calls(tokens: list["Token"]) -> Iterator[str]:
     From the tokens and not from the tree, in which sqlglot gives functions of several names one
     class, and names of its own, in each release.
     """
-    from sqlglot.tokens import TokenType
+    from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
 
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.token_type in {TokenType.STRING, TokenType.NUMBER}:
@@ -90,7 +92,7 @@ def _calls(tokens: list["Token"]) -> Iterator[str]:
             yield name
 
 
-def _table_names(tree: "exp.Expression") -> Iterator[str]:
+def _table_names(tree: "exp.Expr") -> Iterator[str]:
     """Every table of a statement. A CTE's name counts as one: it may hide a table of that name."""
     from sqlglot import exp
 
@@ -104,7 +106,7 @@ def _table_names(tree: "exp.Expression") -> Iterator[str]:
             raise Uncacheable(Reason.UNKNOWN_SQL, table.sql())
 
 
-def _writing_nodes() -> tuple[type["exp.Expression"], ...]:
+def _writing_nodes() -> tuple[type["exp.Expr"], ...]:
     from sqlglot import exp
 
     return exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into
@@ -119,9 +121,9 @@ class Change:
     What a statement may change.
 
     ``everything`` stands for any table of the database. The others say what a statement does to the
-    transaction: begin one without Django, end it (COMMIT, or DDL where that commits implicitly), mend
-    one that was broken, or choose an isolation level that reads a snapshot. ``is_unfinished`` says that
-    the change becomes visible only after its rows were fetched, whenever that may be.
+    transaction: begin one without Django, end it (COMMIT, or DDL where that commits implicitly),
+    mend one that was broken, or choose an isolation level that reads a snapshot. ``is_unfinished``
+    says that the change becomes visible only after its rows were fetched, whenever that may be.
     """
 
     tables: frozenset[str] = frozenset()
@@ -174,7 +176,9 @@ def change_of(sql: str, vendor: str) -> Change:
 def _leading_words(sql: str) -> list[str]:
     """Return the first words of a statement that is not several, upper-cased; of others, none."""
     text = sql.strip().rstrip(";")
-    return [] if ";" in text or text.startswith(("-", "/", "#")) else text.upper().split(None, 6)[:6]
+    return (
+        [] if ";" in text or text.startswith(("-", "/", "#")) else text.upper().split(None, 6)[:6]
+    )
 
 
 def _takes_snapshot(sql: str) -> bool:
@@ -183,7 +187,7 @@ def _takes_snapshot(sql: str) -> bool:
     return "ISOLATION" in text and "READ COMMITTED" not in text
 
 
-def _change_of_tree(tree: "exp.Expression", tokens: list["Token"], vendor: str) -> Change:
+def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Change:
     from sqlglot import exp
 
     if isinstance(tree, exp.Commit | exp.Rollback):
@@ -260,23 +264,23 @@ _DETERMINISTIC = _words(
     ABS ACOS AKEYS ANY_VALUE ARRAY_AGG ARRAY_LENGTH ARRAY_POSITION ARRAY_TO_STRING ASCII ASIN ATAN
     ATAN2 AVALS AVG BITAND BITXOR BIT_AND BIT_COUNT BIT_LENGTH BIT_OR BIT_XOR BOOL_AND BOOL_OR BTRIM
     CARDINALITY CAST CEIL CEILING CHAR_LENGTH CHARACTER_LENGTH CHR COALESCE COLLATE CONCAT CONCAT_WS
-    CONVERT CORR COS COT COUNT COVAR_POP COVAR_SAMP CUME_DIST DATE_PART DATE_TRUNC DEGREES DENSE_RANK
-    DIGEST DIV ENCODE EVERY EXP EXTRACT FIRST_VALUE FLOOR GREATEST HEX HOST IF IFNULL IIF INITCAP INSTR
-    ISEMPTY ISNULL JSONB_AGG JSONB_ARRAY_LENGTH JSONB_BUILD_ARRAY JSONB_BUILD_OBJECT
+    CONVERT CORR COS COT COUNT COVAR_POP COVAR_SAMP CUME_DIST DATE_PART DATE_TRUNC DEGREES
+    DENSE_RANK DIGEST DIV ENCODE EVERY EXP EXTRACT FIRST_VALUE FLOOR GREATEST HEX HOST IF IFNULL IIF
+    INITCAP INSTR ISEMPTY ISNULL JSONB_AGG JSONB_ARRAY_LENGTH JSONB_BUILD_ARRAY JSONB_BUILD_OBJECT
     JSONB_EXTRACT_PATH JSONB_EXTRACT_PATH_TEXT JSONB_TYPEOF JSON_AGG JSON_ARRAY JSON_ARRAYAGG
     JSON_ARRAY_LENGTH JSON_BUILD_ARRAY JSON_BUILD_OBJECT JSON_CONTAINS JSON_CONTAINS_PATH
     JSON_EXTRACT JSON_LENGTH JSON_OBJECT JSON_OBJECTAGG JSON_QUERY JSON_QUOTE JSON_TYPE JSON_UNQUOTE
     JSON_VALID JSON_VALUE LAG LAST_VALUE LCASE LEAD LEAST LEFT LENGTH LN LOCATE LOG LOG10 LOG2 LOWER
     LOWER_INC LOWER_INF LPAD LTRIM MAKEDATE MAKE_DATE MAKE_INTERVAL MAKE_TIME MAX MD5 MIN MOD
     NTH_VALUE NTILE NULLIF NUMNODE OCTET_LENGTH ORD OVERLAY PERCENTILE_CONT PERCENTILE_DISC
-    PERCENT_RANK PHRASETO_TSQUERY PI PLAINTO_TSQUERY POSITION POW POWER QUERYTREE RADIANS RANGE_MERGE
-    RANK REGEXP_LIKE REGEXP_REPLACE REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT REGR_R2 REGR_SLOPE
-    REGR_SXX REGR_SXY REGR_SYY REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD RTRIM SETWEIGHT SHA1
-    SHA2 SHA224 SHA256 SHA384 SHA512 SIGN SIMILARITY SIN SPACE SPLIT_PART SQRT STARTS_WITH
-    STDDEV_POP STDDEV_SAMP STRICT_WORD_SIMILARITY STRING_AGG STRING_TO_ARRAY STRIP STRPOS SUBSTR
-    SUBSTRING SUM TAN TO_JSON TO_JSONB TO_NUMBER TO_TSQUERY TO_TSVECTOR TRANSLATE TRIM TRIM_ARRAY
-    TRUNC TRUNCATE TS_HEADLINE TS_RANK TS_RANK_CD UCASE UNACCENT UNHEX UNICODE UNNEST UPPER UPPER_INC
-    UPPER_INF VARIANCE VAR_POP VAR_SAMP WEBSEARCH_TO_TSQUERY WORD_SIMILARITY
+    PERCENT_RANK PHRASETO_TSQUERY PI PLAINTO_TSQUERY POSITION POW POWER QUERYTREE RADIANS
+    RANGE_MERGE RANK REGEXP_LIKE REGEXP_REPLACE REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT
+    REGR_R2 REGR_SLOPE REGR_SXX REGR_SXY REGR_SYY REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD
+    RTRIM SETWEIGHT SHA1 SHA2 SHA224 SHA256 SHA384 SHA512 SIGN SIMILARITY SIN SPACE SPLIT_PART SQRT
+    STARTS_WITH STDDEV_POP STDDEV_SAMP STRICT_WORD_SIMILARITY STRING_AGG STRING_TO_ARRAY STRIP
+    STRPOS SUBSTR SUBSTRING SUM TAN TO_JSON TO_JSONB TO_NUMBER TO_TSQUERY TO_TSVECTOR TRANSLATE TRIM
+    TRIM_ARRAY TRUNC TRUNCATE TS_HEADLINE TS_RANK TS_RANK_CD UCASE UNACCENT UNHEX UNICODE UNNEST
+    UPPER UPPER_INC UPPER_INF VARIANCE VAR_POP VAR_SAMP WEBSEARCH_TO_TSQUERY WORD_SIMILARITY
     """
 )
 """Functions that answer the same for the same rows, on every database that has them."""
@@ -287,17 +291,17 @@ _DETERMINISTIC_ON = {
         """
         CHAR COT DJANGO_DATETIME_CAST_DATE DJANGO_DATETIME_CAST_TIME DJANGO_DATETIME_EXTRACT
         DJANGO_DATETIME_TRUNC DJANGO_DATE_EXTRACT DJANGO_DATE_TRUNC DJANGO_FORMAT_DTDELTA
-        DJANGO_TIMESTAMP_DIFF DJANGO_TIME_DIFF DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC GLOB GROUP_CONCAT
-        JSON PRINTF QUOTE REGEXP TOTAL TYPEOF
+        DJANGO_TIMESTAMP_DIFF DJANGO_TIME_DIFF DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC GLOB
+        GROUP_CONCAT JSON PRINTF QUOTE REGEXP TOTAL TYPEOF
         """
     ),
     "mysql": _words(
         """
-        BIN BINARY CHAR CONVERT_TZ DATE DATEDIFF DATE_ADD DATE_FORMAT DATE_SUB DAY DAYOFMONTH DAYOFWEEK
-        DAYOFYEAR FIELD FIND_IN_SET FORMAT GROUP_CONCAT HOUR INTERVAL JSON_EQUALS JSON_NORMALIZE
-        JSON_COMPACT LAST_DAY MICROSECOND MINUTE MONTH NVL QUARTER SECOND STRCMP STR_TO_DATE TIME
-        TIMEDIFF TIMESTAMPADD TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC WEEK WEEKDAY WEEKOFYEAR YEAR
-        YEARWEEK
+        BIN BINARY CHAR CONVERT_TZ DATE DATEDIFF DATE_ADD DATE_FORMAT DATE_SUB DAY DAYOFMONTH
+        DAYOFWEEK DAYOFYEAR FIELD FIND_IN_SET FORMAT GROUP_CONCAT HOUR INTERVAL JSON_EQUALS
+        JSON_NORMALIZE JSON_COMPACT LAST_DAY MICROSECOND MINUTE MONTH NVL QUARTER SECOND STRCMP
+        STR_TO_DATE TIME TIMEDIFF TIMESTAMPADD TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC WEEK WEEKDAY
+        WEEKOFYEAR YEAR YEARWEEK
         """
     ),
     "postgresql": _words("BOX CIRCLE INT4RANGE INT8RANGE NUMRANGE DATERANGE TSRANGE TSTZRANGE"),
@@ -305,10 +309,10 @@ _DETERMINISTIC_ON = {
 
 _VOLATILE_BUT_READING = _words(
     """
-    CLOCK_TIMESTAMP CONNECTION_ID CURRVAL DATABASE DATE DATETIME FORMAT_TYPE GEN_RANDOM_UUID GET_LOCK
-    CURRENT_SETTING COL_DESCRIPTION GENERATE_SERIES INET_SERVER_ADDR IS_FREE_LOCK JSON_EACH JULIANDAY
-    LASTVAL LAST_INSERT_ID LAST_INSERT_ROWID NEXTVAL NOW OBJ_DESCRIPTION RAND RANDOM RELEASE_LOCK
-    SCHEMA SET_CONFIG SETVAL SLEEP STATEMENT_TIMESTAMP STRFTIME SYSDATE TIME TIMEOFDAY
+    CLOCK_TIMESTAMP CONNECTION_ID CURRVAL DATABASE DATE DATETIME FORMAT_TYPE GEN_RANDOM_UUID
+    GET_LOCK CURRENT_SETTING COL_DESCRIPTION GENERATE_SERIES INET_SERVER_ADDR IS_FREE_LOCK JSON_EACH
+    JULIANDAY LASTVAL LAST_INSERT_ID LAST_INSERT_ROWID NEXTVAL NOW OBJ_DESCRIPTION RAND RANDOM
+    RELEASE_LOCK SCHEMA SET_CONFIG SETVAL SLEEP STATEMENT_TIMESTAMP STRFTIME SYSDATE TIME TIMEOFDAY
     TO_CHAR TO_DATE TO_REGCLASS TO_TIMESTAMP TRANSACTION_TIMESTAMP UNIX_TIMESTAMP UUID UUIDV4 UUIDV7
     UUID_GENERATE_V4 VERSION
     """

@@ -1,8 +1,8 @@
 """
 Counts of what querycache does, summed over all processes.
 
-Counting is an append to a queue. A thread adds up what is in the queue and publishes it to the store,
-once a second and at exit; what cannot be published is kept and tried again.
+Counting is an append to a queue. A thread adds up what is in the queue and publishes it to the
+store, once a second and at exit; what cannot be published is kept and tried again.
 """
 
 import atexit
@@ -30,8 +30,8 @@ class ModelStats:
     """
     The counts of one model, or of all of them.
 
-    ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had taken for
-    the rows of these hits.
+    ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had taken
+    for the rows of these hits.
     """
 
     hits: int = 0
@@ -58,9 +58,7 @@ class ModelStats:
         return (self.load_us - self.hit_us) / 1_000_000
 
     def __add__(self, other: "ModelStats") -> "ModelStats":
-        return ModelStats(
-            *(getattr(self, name) + getattr(other, name) for name in COUNTED)
-        )
+        return ModelStats(*(getattr(self, name) + getattr(other, name) for name in COUNTED))
 
 
 COUNTED: Final = tuple(field.name for field in fields(ModelStats))

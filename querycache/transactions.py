@@ -39,7 +39,9 @@ class ConnectionState:
         self.covered = False
         """A compiler is running its statements: what they change, if anything, is known already."""
         self.published: frozenset[str] = frozenset()
-        """Tables that the last statement in autocommit published; its signal need not do it again."""
+        """
+        Tables that the last statement in autocommit published; its signal need not do it again.
+        """
         self.session_snapshot = False
         """SET was seen to choose an isolation level for all transactions of the connection."""
         self._database: tuple[tuple[Any, ...], Database] | None = None

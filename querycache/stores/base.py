@@ -52,8 +52,8 @@ class Store(ABC):
         """
         Take this writer's mark from each dependency; where it was the last, give a new token.
 
-        A dependency without this writer's mark gets a new token too, unless another writer holds it.
-        Return how many were without.
+        A dependency without this writer's mark gets a new token too, unless another writer holds
+        it. Return how many were without.
         """
 
     @abstractmethod
@@ -77,8 +77,8 @@ def fenced(value: bytes | None, writer: str, now: float) -> bytes:
     """
     Return the mark of all writers in ``value`` that have not passed their deadline, and this one.
 
-    A mark is ``!`` and, for each writer, ``name:deadline;`` with the deadline in Unix seconds. It is
-    never as long as a token, so that no list of marks and tokens is taken for a list of tokens.
+    A mark is ``!`` and, for each writer, ``name:deadline;`` with the deadline in Unix seconds. It
+    is never as long as a token, so that no list of marks and tokens is taken for a list of tokens.
     """
     writers = _writers(value, now)
     writers[writer] = now + FENCE_SECONDS
@@ -86,7 +86,9 @@ def fenced(value: bytes | None, writer: str, now: float) -> bytes:
 
 
 def released(value: bytes | None, writer: str, now: float) -> tuple[bytes, int, bool]:
-    """Return what stands after ``writer`` is gone, for how many seconds, and whether it was there."""
+    """
+    Return what stands after ``writer`` is gone, for how many seconds, and whether it was there.
+    """
     writers = _writers(value, now)
     was_there = writers.pop(writer, None) is not None
     if writers:

@@ -25,8 +25,8 @@ class DjangoStore(Store):
     Entries and generations as values of a Django cache.
 
     The framework has no compare-and-set, so that a fence is read, changed and written back: under a
-    lock within this process, which makes it strict on LocMem; two processes that fence one dependency
-    at the same moment may lose one mark.
+    lock within this process, which makes it strict on LocMem; two processes that fence one
+    dependency at the same moment may lose one mark.
     """
 
     # One lock for all instances: each of them may be another's cache under another alias.
@@ -98,5 +98,7 @@ class DjangoStore(Store):
 
 
 def _counts_atomically(cache: BaseCache) -> bool:
-    """Say whether the backend has an ``incr()`` of its own; the base class reads and writes back."""
+    """
+    Say whether the backend has an ``incr()`` of its own; the base class reads and writes back.
+    """
     return type(cache).incr is not BaseCache.incr

@@ -1,8 +1,8 @@
 """
 A store on Redis or Valkey, over the connection of django-redis or of Django's own RedisCache.
 
-A look is one MGET, a fill one SET. A fence and a release are one script for each dependency, each of
-which touches that dependency's key alone, sent together in one round trip.
+A look is one MGET, a fill one SET. A fence and a release are one script for each dependency, each
+of which touches that dependency's key alone, sent together in one round trip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from django.core.cache import caches
 
+from querycache._django import primary_client
 from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL, STATISTICS_TTL, Store, new_token
 
-# The marks are those of ``base.fenced`` and ``base.released``, with the clock of the server, so that
-# deadlines of different machines compare. Writers beyond their deadline are dropped on the way.
+# The marks are those of ``base.fenced`` and ``base.released``, with the clock of the server, so
+# that deadlines of different machines compare. Writers beyond their deadline are dropped on the
+# way.
 _OTHER_WRITERS: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -154,5 +156,5 @@ def client_of(alias: str) -> Any | None:
     from django.core.cache.backends.redis import RedisCache
 
     if isinstance(cache, RedisCache):
-        return cache._cache.get_client(write=True)  # Django makes a client for each call
+        return primary_client(cache)
     return None
