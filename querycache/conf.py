@@ -229,7 +229,12 @@ def _options_of_models(
     models = apps.get_models(include_auto_created=True)
     for model in models:
         owner: type[Model] = model._meta.auto_created or model  # type: ignore[assignment]
-        matching = [name for name in _patterns_for(owner._meta.label) if name in patterns]
+        names = _patterns_for(owner._meta.label)
+        # A model without migrations may be a view, which changes with tables that nobody knows of:
+        # it is opted in by its own name or not at all.
+        matching = [
+            name for name in names[: None if owner._meta.managed else 1] if name in patterns
+        ]
         if matching:
             found[model] = patterns[matching[0]]
     for model in models:

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     EXPLAIN = "explain"
     CURSOR = "cursor"
     EMPTY = "empty"
+    WRITTEN_ELSEWHERE = "written-elsewhere"
     BROKEN_TRANSACTION = "broken-transaction"
     SNAPSHOT = "snapshot"
     STORE_IN_TRANSACTION = "store-in-transaction"
@@ -44,6 +45,7 @@ _EXPLANATIONS = {
     Reason.EXPLAIN: "EXPLAIN asks the database itself",
     Reason.CURSOR: "the caller asked for a cursor",
     Reason.EMPTY: "its conditions contradict each other; no database is asked",
+    Reason.WRITTEN_ELSEWHERE: "the router sends this model's writes to another database alias",
     Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
     Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
     Reason.STORE_IN_TRANSACTION: "the cache is a table, whose rows the transaction would lock",

@@ -21,7 +21,8 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from time import monotonic
+from typing import Final, ParamSpec, TypeVar
 
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
@@ -139,23 +140,27 @@ def pay_debts() -> None:
     logger.warning("%d dependencies were invalidated late", len(owed))
 
 
-_is_failing = False
+RETRY_SECONDS: Final = 1.0
+"""How long a store that failed is left alone, so that an outage does not delay every query."""
+_failed_at: float | None = None
 
 
 def _ask(question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
-    global _is_failing  # noqa: PLW0603
+    global _failed_at  # noqa: PLW0603
+    if _failed_at is not None and monotonic() < _failed_at + RETRY_SECONDS:
+        raise StoreFailed("the cache has just failed")
     try:
         answer = question(*args, **kwargs)
     except Exception as error:
-        if not _is_failing:
-            _is_failing = True
+        if _failed_at is None:
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
                 "The cache does not answer, queries go to the database: %r", error
             )
+        _failed_at = monotonic()
         raise StoreFailed(str(error)) from error
-    if _is_failing:
-        _is_failing = False
+    if _failed_at is not None:
+        _failed_at = None
         logger.warning("The cache answers again")
     return answer
 

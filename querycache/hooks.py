@@ -98,13 +98,15 @@ def _connect_models() -> None:
 
 
 def _signals_of_models() -> Iterator[tuple[Any, type[Model]]]:
-    for model, table in conf.get_config().models.items():
-        if model._meta.auto_created:
-            yield m2m_changed, model
-            continue
+    models = conf.get_config().models
+    for model, table in models.items():
         yield post_save, model
         if table.options.delete_signal:
             yield post_delete, model
+        for field in model._meta.local_many_to_many:
+            through: type[Model] = field.remote_field.through  # type: ignore[assignment]
+            if through in models:
+                yield m2m_changed, through
 
 
 def _disconnect_models() -> None:

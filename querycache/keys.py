@@ -68,9 +68,10 @@ def _duration(value: datetime.timedelta) -> tuple[int, int, int]:
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     type(None): bool,
     bool: bool,
-    int: int,
-    float: float,
-    str: str,
+    # Not int() and str(), which a subclass may have made to return itself.
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
     bytes: bytes,
     bytearray: bytes,
     memoryview: bytes,
@@ -99,7 +100,13 @@ def _range(value: Any) -> Any:
     return (typed_value(value.lower), typed_value(value.upper), bounds)
 
 
+def _binary(value: Any) -> bytes:
+    """Encode psycopg's ``Binary``, in which Django wraps the value of a BinaryField."""
+    return bytes(value.obj)
+
+
 _ENCODERS_BY_NAME: dict[str, Callable[[Any], Any]] = {
+    "psycopg.dbapi20.Binary": _binary,
     "psycopg.types.json.Json": _json_document,
     "psycopg.types.json.Jsonb": _json_document,
     "psycopg.types.range.Range": _range,

@@ -16,6 +16,7 @@ from time import perf_counter_ns, time
 from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
+from django.db import router
 
 from querycache import generations, plans
 from querycache._django import (
@@ -143,6 +144,9 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.BYPASSED)
     if hint is not None and not hint.cache:
         raise Uncacheable(Reason.UNCACHED)
+    if router.routers and router.db_for_write(query.model) != connection.alias:
+        # A replica, most likely: writes to its primary would not be heard of here.
+        raise Uncacheable(Reason.WRITTEN_ELSEWHERE)
     if state.in_transaction(connection):
         refuse_in_transaction(connection, state)
 

@@ -21,6 +21,8 @@ _DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "or
 """sqlglot's name for what Django calls ``connection.vendor``."""
 
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
+_WORD = re.compile(r"\w+")
+_CALL = re.compile(r"([\w\"`\].]+)\s*\(")
 _NULLS = re.compile(r"NULL(?:\s*,\s*NULL)+")
 _NULL_ROWS = re.compile(r"\(NULL\)(?:\s*,\s*\(NULL\))+")
 
@@ -80,13 +82,16 @@ def _calls(tokens: list["Token"]) -> Iterator[str]:
     """
     from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
 
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    around = zip([None, *tokens], tokens, [*tokens[1:], None], strict=False)
+    for previous, token, following in around:
         if token.token_type in {TokenType.STRING, TokenType.NUMBER}:
             continue
         name = token.text.upper()
         is_quoted = token.token_type == TokenType.IDENTIFIER
         if following is not None and following.token_type == TokenType.L_PAREN:
-            if is_quoted or (name[-1:].isalnum() and name not in _BEFORE_PARENTHESIS):
+            if previous is not None and previous.token_type == TokenType.DOT:
+                yield f".{name}"  # of some schema: not the function that is known by this name
+            elif is_quoted or (name[-1:].isalnum() and name not in _BEFORE_PARENTHESIS):
                 yield name
         elif not is_quoted and name in _CALLED_WITHOUT_PARENTHESIS:
             yield name
@@ -158,7 +163,7 @@ def change_of(sql: str, vendor: str) -> Change:
             ends_transaction="TO" not in words,
             rolls_back=first in {"ROLLBACK", "ABORT"},
         )
-    if first in _HARMLESS:
+    if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
         return NOTHING
     try:
         trees, tokens = _parse(skeleton(sql), vendor)
@@ -178,6 +183,19 @@ def _leading_words(sql: str) -> list[str]:
     text = sql.strip().rstrip(";")
     return (
         [] if ";" in text or text.startswith(("-", "/", "#")) else text.upper().split(None, 6)[:6]
+    )
+
+
+def _is_plain_select(sql: str, vendor: str) -> bool:
+    """
+    Say whether this is a SELECT that cannot write, for little: raw SQL is rarely seen twice.
+
+    It looks into strings too, and so sees more words and calls than there are, never fewer. What is
+    not plain is left to the parser.
+    """
+    return _WRITING_WORDS.isdisjoint(_WORD.findall(sql.upper())) and all(
+        name in _BEFORE_PARENTHESIS or _is_harmless_call(name, vendor)
+        for name in map(str.upper, _CALL.findall(sql))
     )
 
 
@@ -237,6 +255,8 @@ _HARMLESS = _words(
     """
 )
 """First words of statements that change no row that others can see."""
+
+_WRITING_WORDS = _words("CALL DELETE EXECUTE INSERT INTO MERGE REPLACE TRUNCATE UPDATE")
 
 _BEFORE_PARENTHESIS = _words(
     """

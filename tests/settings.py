@@ -81,10 +81,12 @@ CACHES: dict[str, dict[str, Any]] = {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
         "LOCATION": FOLDER / "cache",
         "KEY_PREFIX": KEY_PREFIX,
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
     },
     "db": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": CACHE_TABLE,  # migrating a test database makes it
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
     },
 }
 if memcached := servers.address("memcached"):

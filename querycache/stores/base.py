@@ -73,7 +73,7 @@ def new_token() -> bytes:
             return token
 
 
-def fenced(value: bytes | None, writer: str, now: float) -> bytes:
+def fenced(value: object, writer: str, now: float) -> bytes:
     """
     Return the mark of all writers in ``value`` that have not passed their deadline, and this one.
 
@@ -85,7 +85,7 @@ def fenced(value: bytes | None, writer: str, now: float) -> bytes:
     return _mark(writers)
 
 
-def released(value: bytes | None, writer: str, now: float) -> tuple[bytes, int, bool]:
+def released(value: object, writer: str, now: float) -> tuple[bytes, int, bool]:
     """
     Return what stands after ``writer`` is gone, for how many seconds, and whether it was there.
     """
@@ -96,11 +96,14 @@ def released(value: bytes | None, writer: str, now: float) -> tuple[bytes, int, 
     return new_token(), GENERATION_TTL, was_there
 
 
-def _writers(value: bytes | None, now: float) -> dict[str, float]:
-    if not value or not value.startswith(_MARK):
+def _writers(value: object, now: float) -> dict[str, float]:
+    if not isinstance(value, bytes) or not value.startswith(_MARK):
         return {}
-    pairs = (item.rsplit(":", 1) for item in value[1:].decode("ascii").split(";") if item)
-    return {name: float(until) for name, until in pairs if float(until) > now}
+    try:
+        pairs = [item.split(":") for item in value[1:].decode("ascii").split(";") if item]
+        return {name: float(until) for name, until in pairs if float(until) > now}
+    except ValueError:  # not a mark of ours
+        return {}
 
 
 def _mark(writers: Mapping[str, float]) -> bytes:

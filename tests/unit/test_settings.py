@@ -1,0 +1,166 @@
+"""How QUERYCACHE is read: patterns, options, and what check says of mistakes."""
+
+import pytest
+from django.core.checks import Error, Warning
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from querycache.checks import check_settings
+from querycache.conf import DEFAULT_TTL, get_config, read_settings
+from tests.testapp import models
+
+
+def options(label, **patterns):
+    config = read_settings({"MODELS": patterns})
+    found = [table.options for model, table in config.models.items() if model._meta.label == label]
+    return found[0] if found else None
+
+
+def test_nothing_is_cached_without_settings():
+    assert read_settings({}).models == {}
+
+
+def test_the_most_specific_pattern_wins_whatever_their_order():
+    wide = {"*": {"TTL": 1}, "auth.*": {"TTL": 2}, "auth.User": {"TTL": 3}}
+    assert options("auth.User", **wide).ttl == 3
+    assert options("auth.Group", **wide).ttl == 2
+    assert options("sites.Site", **wide).ttl == 1
+    reverse = dict(reversed(wide.items()))
+    assert options("auth.User", **reverse).ttl == 3
+    assert options("auth.User", **wide).pattern == "auth.User"
+
+
+def test_none_leaves_a_model_out_whatever_a_wider_pattern_says():
+    patterns = {"auth.*": {"TTL": 2}, "auth.User": None}
+    assert options("auth.User", **patterns) is None
+    assert options("auth.Group", **patterns).ttl == 2
+
+
+def test_a_model_without_a_ttl_has_a_finite_one():
+    assert options("auth.User", **{"auth.User": {}}).ttl == DEFAULT_TTL
+
+
+def test_the_name_of_a_model_is_matched_in_any_case():
+    assert options("auth.User", **{"auth.user": {"TTL": 3}}).ttl == 3
+
+
+def test_a_many_to_many_table_follows_the_model_that_declares_it():
+    config = read_settings({"MODELS": {"auth.User": {"TTL": 7}}})
+    assert config.tables["auth_user_groups"].options.ttl == 7
+    assert "auth_group" not in config.tables
+    assert "auth_group_permissions" not in config.tables
+
+
+def test_a_parent_follows_its_child_unless_it_is_named():
+    child = models.Textbook._meta
+    assert child.parents
+    parent = next(iter(child.parents))._meta.label
+    assert options(parent, **{child.label: {"TTL": 7}}).ttl == 7
+    assert options(parent, **{child.label: {"TTL": 7}, parent: None}) is None
+
+
+def test_a_model_without_migrations_is_opted_in_only_by_its_own_name():
+    assert options("querycache.QueryCache", **{"*": {"TTL": 1}}) is None
+    named = {"querycache.QueryCache": {"TTL": 1}}
+    assert options("querycache.QueryCache", **named).ttl == 1
+
+
+def ids(**raw):
+    return sorted(problem.id for problem in read_settings(raw).problems)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"CACHES": "default"}, ["E003"]),
+        ({"CACHE": 5}, ["E002"]),
+        ({"NAMESPACE": "no.such.thing"}, ["E004"]),
+        ({"NAMESPACE": "querycache.conf.MAX_TTL"}, ["E004"]),
+        ({"MODELS": []}, ["E005"]),
+        ({"MODELS": {5: {}}}, ["E006"]),
+        ({"MODELS": {"auth": {}}}, ["E006"]),
+        ({"MODELS": {"auth.User": 300}}, ["E007"]),
+        ({"MODELS": {"auth.User": {"ttl": 5}}}, ["E003"]),
+        ({"MODELS": {"auth.User": {"TTL": 0}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": -1}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": None}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": "60"}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": True}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": float("inf")}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"TTL": float("nan")}}}, ["E008"]),
+        ({"MODELS": {"auth.User": {"DELETE_SIGNAL": "no"}}}, ["E009"]),
+        ({"MODELS": {"auth.Usr": {}}}, ["W001"]),
+        ({"MODELS": {"nosuchapp.*": {}}}, ["W001"]),
+        ({"MODELS": {"auth.User": {"TTL": 5}, "auth.*": {}, "*": {}, "sites.Site": None}}, []),
+    ],
+    ids=repr,
+)
+def test_each_mistake_has_its_id(raw, expected):
+    assert ids(**raw) == expected
+
+
+def test_settings_that_are_no_dict_are_a_mistake():
+    assert [problem.id for problem in read_settings([]).problems] == ["E001"]
+
+
+def test_every_problem_has_a_hint():
+    problems = read_settings({"CACHES": 1, "MODELS": {"auth.Usr": {"TLL": 5}, "x": 1}}).problems
+    hints = [problem.hint for problem in problems]
+    assert "Did you mean 'CACHE'?" in hints
+    assert "Did you mean 'auth.User'?" in hints
+    assert "Did you mean 'TTL'?" in hints
+    assert all(hints)
+
+
+def test_a_model_with_wrong_options_is_not_cached_by_a_wider_pattern():
+    assert options("auth.User", **{"auth.*": {"TTL": 5}, "auth.User": {"TTL": "x"}}) is None
+
+
+def messages(settings, **raw):
+    settings.QUERYCACHE = raw
+    return check_settings()
+
+
+def test_check_names_an_alias_that_does_not_exist(settings):
+    (message,) = messages(settings, CACHE="locmen")
+    assert isinstance(message, Error)
+    assert message.id == "querycache.E010"
+    assert message.hint == "Did you mean 'locmem'?"
+
+
+def test_check_names_a_backend_that_cannot_be_imported(settings):
+    settings.CACHES = {**settings.CACHES, "broken": {"BACKEND": "no.such.Backend"}}
+    (message,) = messages(settings, CACHE="broken")
+    assert message.id == "querycache.E011"
+
+
+def test_check_warns_of_a_dummy_cache(settings):
+    dummy = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    settings.CACHES = {**settings.CACHES, "dummy": dummy}
+    (message,) = messages(settings, CACHE="dummy")
+    assert isinstance(message, Warning)
+    assert message.id == "querycache.W002"
+
+
+def test_check_warns_of_a_cache_of_each_process_outside_debug(settings):
+    (message,) = messages(settings, CACHE="locmem")
+    assert message.id == "querycache.W003"
+    settings.DEBUG = True
+    assert messages(settings, CACHE="locmem") == []
+
+
+def test_manage_py_check_fails_on_an_error(settings):
+    settings.QUERYCACHE = {"MODELS": {"auth.User": {"TTL": 0}}}
+    with pytest.raises(SystemCheckError, match=r"querycache\.E008"):
+        call_command("check", tags=["caches"])
+
+
+def test_override_settings_takes_effect_at_once(settings):
+    before = get_config()
+    settings.QUERYCACHE = {"MODELS": {"auth.User": {"TTL": 7}}}
+    assert sorted(get_config().tables) == [
+        "auth_user",
+        "auth_user_groups",
+        "auth_user_user_permissions",
+    ]
+    assert before is not get_config()

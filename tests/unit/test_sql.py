@@ -1,0 +1,216 @@
+"""What is understood of a statement, and what is not."""
+
+import pytest
+
+from querycache import sql
+from querycache.exceptions import Reason, Uncacheable
+
+VENDORS = ["sqlite", "postgresql", "mysql"]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("SELECT a.x FROM a WHERE a.y = %s", {"a"}),
+        ("SELECT COUNT(*) FROM a INNER JOIN B ON a.x = B.x", {"a", "b"}),
+        ("SELECT x FROM a WHERE EXISTS(SELECT 1 FROM b WHERE b.x = a.x)", {"a", "b"}),
+        ("SELECT (SELECT MAX(y) FROM c) FROM a", {"a", "c"}),
+        ("SELECT x FROM a UNION SELECT x FROM b ORDER BY 1", {"a", "b"}),
+        ("SELECT x FROM (SELECT x FROM d LIMIT 3) AS t", {"d"}),
+        ("WITH t AS (SELECT x FROM e) SELECT x FROM t", {"e"}),
+        ("SELECT x FROM a WHERE x IN (%s, %s, %s)", {"a"}),
+        ("SELECT CASE WHEN x > %s THEN COALESCE(y, %s) ELSE NULL END FROM a", {"a"}),
+        ("SELECT ROW_NUMBER() OVER (PARTITION BY x ORDER BY y) FROM a", {"a"}),
+        ("SELECT CAST(x AS VARCHAR(10)) FROM a", {"a"}),
+        ("SELECT x FROM a WHERE y = 'SELECT random() FROM b'", {"a"}),
+    ],
+)
+def test_a_select_names_its_tables(vendor, statement, tables):
+    assert sql.tables_read(statement, vendor) == tables
+
+
+def test_names_are_unquoted_unqualified_and_case_folded():
+    assert sql.tables_read('SELECT 1 FROM "Shop"."Product"', "postgresql") == {"product"}
+    assert sql.tables_read("SELECT 1 FROM `Product`", "mysql") == {"product"}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        "RANDOM()",
+        "random ( )",
+        "NOW()",
+        "CURRENT_TIMESTAMP",
+        "current_date",
+        "CURRENT_USER",
+        "my_function(x)",
+        '"my_function"(x)' ,
+        "other_schema.lower(x)",
+        "COALESCE(x, UUID())",
+        "strftime('%%Y', 'now')",
+        "nextval('s')",
+    ],
+)
+def test_a_function_that_is_not_known_to_be_deterministic_is_not_cacheable(vendor, call):
+    if vendor == "mysql":
+        call = call.replace('"', "`")
+    with pytest.raises(Uncacheable) as caught:
+        sql.tables_read(f"SELECT {call} FROM a", vendor)
+    assert caught.value.reason is Reason.UNKNOWN_FUNCTION
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("SELECT x FROM a FOR UPDATE", Reason.LOCKING),
+        ("SELECT x FROM a FOR SHARE", Reason.LOCKING),
+        ("SELECT x INTO b FROM a", Reason.UNKNOWN_SQL),
+        ("DELETE FROM a", Reason.UNKNOWN_SQL),
+        ("WITH d AS (DELETE FROM a RETURNING x) SELECT x FROM d", Reason.UNKNOWN_SQL),
+        ("SELECT 1 FROM a; SELECT 2 FROM b", Reason.UNKNOWN_SQL),
+        ("SELECT x FROM generate_series(1, 3) AS x", Reason.UNKNOWN_FUNCTION),
+        ("SELECT ((((", Reason.UNKNOWN_SQL),
+        ("CALL something()", Reason.UNKNOWN_SQL),
+        ("", Reason.UNKNOWN_SQL),
+    ],
+)
+def test_what_is_not_a_plain_select_is_not_cacheable(statement, reason):
+    with pytest.raises(Uncacheable) as caught:
+        sql.tables_read(statement, "postgresql")
+    assert caught.value.reason is reason
+
+
+def test_user_variables_of_mysql_are_not_cacheable():
+    with pytest.raises(Uncacheable):
+        sql.tables_read("SELECT @x FROM a", "mysql")
+    with pytest.raises(Uncacheable):
+        sql.tables_read("SELECT @@sql_mode FROM a", "mysql")
+
+
+def test_lists_of_parameters_of_any_length_have_one_skeleton():
+    short = sql.skeleton("SELECT x FROM a WHERE x IN (%s, %s) AND y LIKE '%%z'")
+    long = sql.skeleton("SELECT x FROM a WHERE x IN (%s, %s, %s, %s) AND y LIKE '%%z'")
+    assert short == long == "SELECT x FROM a WHERE x IN (NULL) AND y LIKE '%z'"
+    rows = sql.skeleton("INSERT INTO a (x, y) VALUES (%s, %s), (%s, %s), (%s, %s)")
+    assert rows == "INSERT INTO a (x, y) VALUES (NULL)"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("INSERT INTO a (x) VALUES (%s)", {"a"}),
+        ("insert into A (x) select x from B", {"a", "b"}),
+        ("UPDATE a SET x = %s WHERE y = %s", {"a"}),
+        ("DELETE FROM a WHERE x = %s", {"a"}),
+        ("/* a comment */ DELETE FROM a", {"a"}),
+        ("-- a comment\nUPDATE a SET x = 1", {"a"}),
+        ("DELETE FROM a; UPDATE b SET x = 1", {"a", "b"}),
+        ("DROP TABLE a", {"a"}),
+        ("ALTER TABLE a ADD COLUMN x integer NULL", {"a"}),
+        ("CREATE INDEX i ON a (x)", {"a"}),
+    ],
+)
+def test_a_write_changes_the_tables_that_it_names(vendor, statement, tables):
+    change = sql.change_of(statement, vendor)
+    assert change.tables == tables
+    assert not change.everything
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("TRUNCATE a, b", {"a", "b"}),
+        ('UPDATE ONLY public."A" SET x = 1 FROM b WHERE b.x = "A".x', {"a", "b"}),
+        ("WITH t AS (DELETE FROM a RETURNING x) INSERT INTO b SELECT x FROM t", {"a", "b"}),
+        ("WITH t AS (DELETE FROM a RETURNING x) SELECT x FROM t", {"a"}),
+        ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = EXCLUDED.x", {"a"}),
+        ("MERGE INTO a USING b ON a.x = b.x WHEN MATCHED THEN DELETE", {"a", "b"}),
+        ("COPY a FROM STDIN", {"a"}),
+        ("SELECT x INTO b FROM a", {"a", "b"}),
+    ],
+)
+def test_writes_of_postgresql(statement, tables):
+    change = sql.change_of(statement, "postgresql")
+    assert change.tables == tables
+    assert not change.everything
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("INSERT INTO `a` (`x`) VALUES (%s) ON DUPLICATE KEY UPDATE `x` = VALUES(`x`)", {"a"}),
+        ("DELETE `a` FROM `a` INNER JOIN `b` ON a.x = b.x", {"a", "b"}),
+        ("UPDATE `a`, `b` SET a.x = 1, b.x = 2", {"a", "b"}),
+        ("TRUNCATE `a`", {"a"}),
+    ],
+)
+def test_writes_of_mysql(statement, tables):
+    assert sql.change_of(statement, "mysql").tables == tables
+
+
+@pytest.mark.parametrize(
+    ("vendor", "statement"),
+    [
+        ("postgresql", "CALL refresh(1)"),
+        ("postgresql", "DO $$ BEGIN DELETE FROM a; END $$"),
+        ("postgresql", "SELECT refresh_totals()"),
+        ("postgresql", "SELECT 'x', my_schema.count(1)"),
+        ("postgresql", "TRUNCATE a CASCADE"),
+        ("postgresql", "DROP TABLE a CASCADE"),
+        ("postgresql", "EXPLAIN ANALYZE DELETE FROM a"),
+        ("postgresql", "COMMIT PREPARED 'x'"),
+        ("mysql", "LOAD DATA INFILE 'x' INTO TABLE a"),
+        ("sqlite", "REPLACE INTO a VALUES (1)"),
+        ("sqlite", "this is not SQL ((("),
+    ],
+)
+def test_a_statement_that_is_not_understood_changes_everything(vendor, statement):
+    assert sql.change_of(statement, vendor).everything
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT x FROM a",
+        "SELECT version()",
+        "SELECT pg_try_advisory_lock(1)",
+        "  select count(*) from a where b in (select c from d)",
+        "SELECT x FROM a WHERE y = 'DELETE FROM b'",
+        "PRAGMA foreign_keys = ON",
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "SHOW server_version",
+        'SAVEPOINT "s1"',
+        'RELEASE SAVEPOINT "s1"',
+        "VACUUM",
+    ],
+)
+def test_a_statement_that_only_reads_changes_nothing(statement):
+    assert not sql.change_of(statement, "postgresql")
+
+
+def test_transaction_control_is_told_apart():
+    def change(statement, vendor="postgresql"):
+        return sql.change_of(statement, vendor)
+
+    assert change("BEGIN").begins_transaction
+    assert change("start transaction").begins_transaction
+    assert change("COMMIT;").ends_transaction
+    assert change("END").ends_transaction
+    assert change("ROLLBACK").ends_transaction
+    assert change("ROLLBACK").rolls_back
+    assert change("ROLLBACK TO SAVEPOINT x").rolls_back
+    assert not change("ROLLBACK TO SAVEPOINT x").ends_transaction
+    assert change("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").takes_snapshot
+    assert change("BEGIN ISOLATION LEVEL SERIALIZABLE").takes_snapshot
+    assert not change("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").takes_snapshot
+    assert change("DROP TABLE a", "mysql").ends_transaction
+    assert not change("DROP TABLE a", "postgresql").ends_transaction
+
+
+def test_rows_of_a_returning_statement_must_be_fetched_on_sqlite_only():
+    statement = "INSERT INTO a (x) VALUES (1) RETURNING x"
+    assert sql.change_of(statement, "sqlite").is_unfinished
+    assert not sql.change_of(statement, "postgresql").is_unfinished
