@@ -12,10 +12,9 @@ import functools
 import io
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.utils.encoding import force_bytes
@@ -27,8 +26,7 @@ TOKEN_SIZE: Final = 16
 _SIGNATURE_SIZE: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What a SELECT gave. ``at`` is Unix time, ``cost`` the microseconds that the SELECT took."""
 
     rows: Any

@@ -28,8 +28,8 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
     (SQLDeleteCompiler, "execute_sql", invalidation.wrap_write),
     (BaseDatabaseWrapper, "commit", invalidation.wrap_commit),
-    (BaseDatabaseWrapper, "rollback", invalidation.wrap_end),
-    (BaseDatabaseWrapper, "close", invalidation.wrap_end),
+    (BaseDatabaseWrapper, "rollback", invalidation.wrap_rollback),
+    (BaseDatabaseWrapper, "close", invalidation.wrap_close),
     (BaseDatabaseWrapper, "set_autocommit", invalidation.wrap_set_autocommit),
 )
 _UID: Final = "querycache"

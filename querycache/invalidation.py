@@ -71,7 +71,7 @@ def watching(
             state.broken = False
         return
     if change.takes_snapshot:
-        state.session_snapshot = True
+        state.keep_to_snapshots()
     with publishing(connection, change, until_deadline=change.is_unfinished):
         yield
     state.published = change.tables
@@ -169,15 +169,26 @@ def wrap_commit(commit: Callable[..., Any]) -> Callable[..., Any]:
     return fenced_commit
 
 
-def wrap_end(end: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``rollback`` and ``close``, which publish nothing."""
+def wrap_rollback(rollback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``BaseDatabaseWrapper.rollback``, which publishes nothing."""
 
-    @functools.wraps(end)
-    def forgetting_end(connection: BaseDatabaseWrapper) -> None:
-        end(connection)
+    @functools.wraps(rollback)
+    def forgetting_rollback(connection: BaseDatabaseWrapper) -> None:
+        rollback(connection)
         state_of(connection).forget()
 
-    return forgetting_end
+    return forgetting_rollback
+
+
+def wrap_close(close: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``BaseDatabaseWrapper.close``, which publishes nothing."""
+
+    @functools.wraps(close)
+    def forgetting_close(connection: BaseDatabaseWrapper) -> None:
+        close(connection)
+        state_of(connection).forget_session()
+
+    return forgetting_close
 
 
 def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any]:

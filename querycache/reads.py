@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter_ns, time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import router
@@ -58,8 +58,7 @@ bypassed: Final[ContextVar[bool]] = ContextVar("querycache_bypassed", default=Fa
 """Whether reads of the current context go to the database."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a compiled query is for the cache."""
 
     key: str

@@ -26,12 +26,12 @@ class ConnectionState:
     __slots__ = (
         "_database",
         "_everything",
+        "_session_snapshot",
         "_tables",
         "broken",
         "covered",
         "opened",
         "published",
-        "session_snapshot",
         "snapshot",
     )
 
@@ -42,10 +42,17 @@ class ConnectionState:
         """
         Tables that the last statement in autocommit published; its signal need not do it again.
         """
-        self.session_snapshot = False
-        """SET was seen to choose an isolation level for all transactions of the connection."""
         self._database: tuple[tuple[Any, ...], Database] | None = None
+        self.forget_session()
+
+    def forget_session(self) -> None:
+        """Begin anew: the connection is closed."""
+        self._session_snapshot = False
         self.forget()
+
+    def keep_to_snapshots(self) -> None:
+        """SET was seen to choose an isolation level for all transactions of the connection."""
+        self._session_snapshot = self.snapshot = True
 
     def forget(self) -> None:
         """Begin anew: no transaction is open."""
@@ -53,7 +60,7 @@ class ConnectionState:
         self._everything = False
         self.broken = False
         """A statement failed in this transaction."""
-        self.snapshot = self.session_snapshot
+        self.snapshot = self._session_snapshot
         """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
         self.opened = False
         """A raw BEGIN was seen: Django may not know that a transaction is open."""

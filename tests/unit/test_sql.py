@@ -46,7 +46,7 @@ def test_names_are_unquoted_unqualified_and_case_folded():
         "current_date",
         "CURRENT_USER",
         "my_function(x)",
-        '"my_function"(x)' ,
+        '"my_function"(x)',
         "other_schema.lower(x)",
         "COALESCE(x, UUID())",
         "strftime('%%Y', 'now')",

@@ -1,0 +1,132 @@
+"""
+What a hit, a miss and a write cost, in exact numbers: round trips, statements, calls.
+
+A change that makes one of these larger has to say why.
+"""
+
+import sys
+
+import pytest
+from django.db import connections, transaction
+from redis.connection import Connection
+
+from querycache import bypass
+from querycache.stats import statistics
+from tests.plainapp.models import Plain
+from tests.testapp.models import Author, Book
+
+pytestmark = pytest.mark.parametrize("store_alias", ["redis"], indirect=True)
+
+
+@pytest.fixture
+def round_trips(monkeypatch):
+    """Count what is sent to the store: one packet each, whatever it holds."""
+    sent = []
+    original = Connection.send_packed_command
+
+    def send_packed_command(self, command, *args, **kwargs):
+        sent.append(command)
+        return original(self, command, *args, **kwargs)
+
+    statistics.publish()
+    monkeypatch.setattr(statistics, "_sink", None)  # counts are published in their own time
+    monkeypatch.setattr(Connection, "send_packed_command", send_packed_command)
+    return sent
+
+
+@pytest.fixture
+def author(using, store):
+    author = Author.objects.using(using).create(name="a")
+    for _ in range(2):
+        Author.objects.using(using).get(pk=author.pk)
+    author.save()  # loads the scripts
+    Author.objects.using(using).get(pk=author.pk)
+    return author
+
+
+def test_a_hit_is_one_round_trip_and_no_statement(author, using, round_trips, count_sql):
+    with count_sql(using) as statements:
+        Author.objects.using(using).get(pk=author.pk)
+    assert len(round_trips) == 1
+    assert statements == []
+
+
+def test_a_hit_needs_no_database_connection(author, using, round_trips):
+    connections[using].close()
+    Author.objects.using(using).get(pk=author.pk)
+    assert connections[using].connection is None
+
+
+def test_a_miss_is_a_look_and_a_fill(author, using, round_trips, count_sql):
+    with count_sql(using) as statements:
+        Author.objects.using(using).filter(name="a").first()
+    assert len(round_trips) == 2
+    assert len(statements) == 1
+
+
+def test_a_write_in_autocommit_is_a_fence_and_a_release(author, using, round_trips):
+    Author.objects.using(using).update(name="b")
+    assert len(round_trips) == 2
+
+
+def test_saving_is_one_fence_and_one_release_with_its_signal(author, using, round_trips):
+    author.save()
+    assert len(round_trips) == 2
+
+
+def test_a_transaction_is_one_fence_and_one_release_whatever_it_writes(author, using, round_trips):
+    with transaction.atomic(using=using):
+        for number in range(5):
+            author.name = str(number)
+            author.save()
+            Book.objects.using(using).update(name=str(number))
+    assert len(round_trips) == 2
+
+
+def test_a_transaction_that_writes_nothing_asks_nothing(author, using, round_trips):
+    with transaction.atomic(using=using), bypass():
+        Author.objects.using(using).get(pk=author.pk)
+    assert round_trips == []
+
+
+def test_a_bypass_asks_nothing(author, using, round_trips):
+    with bypass():
+        Author.objects.using(using).get(pk=author.pk)
+    assert round_trips == []
+
+
+def calls_of(function):
+    """Count the calls of our own Python functions that a function makes."""
+    calls = 0
+
+    def profile(frame, event, argument):
+        nonlocal calls
+        calls += event == "call" and frame.f_globals.get("__name__", "").startswith("querycache.")
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_hit_makes_few_calls(author, using, round_trips):
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 32
+
+
+def test_a_miss_makes_few_calls(author, using, round_trips):
+    def first():
+        Author.objects.using(using).filter(name="a").first()
+
+    first()
+    Author.objects.using(using).update(name="a")
+    assert calls_of(first) <= 54
+
+
+def test_a_write_makes_few_calls(author, using, round_trips):
+    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 52
+
+
+def test_a_read_of_a_model_that_is_not_opted_in_makes_next_to_none(author, using, round_trips):
+    assert calls_of(lambda: list(Plain.objects.using(using).all())) <= 5

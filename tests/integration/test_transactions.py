@@ -1,0 +1,269 @@
+"""What a transaction publishes, when, and what it sees itself."""
+
+import threading
+
+import pytest
+from django.core.cache import caches
+from django.db import DatabaseError, IntegrityError, connections, transaction
+
+from querycache import bypass
+from querycache.exceptions import Reason
+from querycache.recorder import record_reads
+from querycache.transactions import state_of
+from tests.testapp.models import Author, Publisher
+
+SERVERS = ["postgresql", "mariadb"]
+"""Databases whose transactions read what others commit."""
+
+
+@pytest.fixture
+def author(using):
+    return Author.objects.using(using).create(name="before")
+
+
+def name(author):
+    return Author.objects.using(author._state.db).values_list("name", flat=True).get(pk=author.pk)
+
+
+def outcomes(read, *arguments):
+    with record_reads() as reads:
+        value = read(*arguments)
+    return value, [(found.outcome, found.reason) for found in reads]
+
+
+def warm(author):
+    name(author)
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def elsewhere(function, *arguments):
+    """Run a function on connections of its own, as another user would."""
+    results = []
+
+    def run():
+        try:
+            results.append(function(*arguments))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def rename(author, new):
+    Author.objects.using(author._state.db).filter(pk=author.pk).update(name=new)
+
+
+def test_a_write_is_published_at_commit_and_not_before(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        assert elsewhere(outcomes, name, author) == ("before", [("hit", None)])
+    assert name(author) == "after"
+    assert elsewhere(name, author) == "after"
+
+
+def test_a_rollback_publishes_nothing(author, using):
+    warm(author)
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=using):
+        rename(author, "after")
+        raise ZeroDivisionError
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def test_a_transaction_sees_its_own_writes(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        value, reads = outcomes(name, author)
+        assert value == "after"
+        reason = Reason.SNAPSHOT if using == "default" else Reason.WRITTEN_HERE
+        assert reads == [("bypass", reason)]
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_transaction_reads_and_fills_what_it_has_not_written(author, using):
+    with transaction.atomic(using=using):
+        Publisher.objects.using(using).create(name="p")
+        assert outcomes(name, author) == ("before", [("miss", None)])
+        assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def test_a_savepoint_that_is_rolled_back_leaves_the_truth(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using=using):
+            rename(author, "after")
+            raise ZeroDivisionError
+        assert name(author) == "before"
+    assert name(author) == "before"
+
+
+def test_manual_savepoints_and_autocommit_off(author, using):
+    warm(author)
+    connection = connections[using]
+    transaction.set_autocommit(False, using=using)
+    try:
+        sid = connection.savepoint()
+        rename(author, "lost")
+        connection.savepoint_rollback(sid)
+        rename(author, "after")
+        assert name(author) == "after"
+        assert elsewhere(name, author) == "before"
+        transaction.commit(using=using)
+        assert elsewhere(name, author) == "after"
+        rename(author, "rolled back")
+        transaction.rollback(using=using)
+        assert not state_of(connection).written()
+    finally:
+        transaction.set_autocommit(True, using=using)
+    assert name(author) == "after"
+
+
+def test_hooks_of_on_commit_read_fresh_data(author, using):
+    warm(author)
+    seen = []
+    with transaction.atomic(using=using):
+        transaction.on_commit(lambda: seen.append(name(author)), using=using)
+        rename(author, "after")
+    assert seen == ["after"]
+
+
+def test_a_hook_that_raises_drops_no_invalidation(author, using):
+    warm(author)
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=using):
+        transaction.on_commit(lambda: 1 / 0, using=using)
+        rename(author, "after")
+    assert name(author) == "after"
+
+
+def test_an_exception_out_of_commit_leaves_the_truth(author, using, monkeypatch):
+    warm(author)
+    connection = connections[using]
+
+    def commit_and_lose_the_answer():
+        type(connection)._commit(connection)
+        raise DatabaseError("the connection was lost")
+
+    monkeypatch.setattr(connection, "_commit", commit_and_lose_the_answer)
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        rename(author, "after")
+    monkeypatch.undo()
+    with bypass():
+        truth = name(author)
+    assert name(author) == truth == "after"
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_closing_a_connection_in_a_transaction_loses_its_writes_and_its_journal(author, using):
+    warm(author)
+    connection = connections[using]
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        rename(author, "after")
+        connection.close()
+        name(author)
+    assert not state_of(connection).written()
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def test_a_broken_transaction_is_as_broken_with_the_cache_as_without(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        with pytest.raises(IntegrityError), transaction.atomic(using=using, savepoint=False):
+            Author.objects.using(using).create(pk=author.pk, name="again")
+        with pytest.raises(transaction.TransactionManagementError):
+            name(author)
+        transaction.set_rollback(True, using=using)
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_an_error_that_was_caught_still_aborts_postgresql(author, using):
+    warm(author)
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        with pytest.raises(DatabaseError), connections[using].cursor() as cursor:
+            cursor.execute("SELECT no_such_column FROM testapp_author")
+        name(author)
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_savepoint_mends_a_transaction(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        with pytest.raises(DatabaseError), transaction.atomic(using=using):
+            connections[using].cursor().execute("SELECT no_such_column FROM testapp_author")
+        assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_reads_a_snapshot_neither_reads_nor_fills(author, using, level):
+    warm(author)
+    connection = connections[using]
+    if connection.vendor == "mysql":
+        connection.cursor().execute(f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")
+    try:
+        with transaction.atomic(using=using):
+            if connection.vendor == "postgresql":
+                connection.cursor().execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            assert outcomes(name, author) == ("before", [("bypass", Reason.SNAPSHOT)])
+    finally:
+        connection.close()
+
+
+def test_sqlite_reads_a_snapshot_in_every_transaction(transactional_db):
+    author = Author.objects.create(name="before")
+    warm(author)
+    with transaction.atomic():
+        assert outcomes(name, author) == ("before", [("bypass", Reason.SNAPSHOT)])
+
+
+def test_a_transaction_by_hand_is_a_transaction(author, using):
+    warm(author)
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE testapp_author SET name = 'after'")
+        assert name(author) == "after"
+        assert elsewhere(name, author) == "before"
+        cursor.execute("COMMIT")
+    assert name(author) == "after"
+    assert elsewhere(name, author) == "after"
+    assert not state_of(connection).opened
+
+
+@pytest.fixture
+def own_store(settings):
+    """A store for tests that leave fences standing, which only time would take away."""
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    yield
+    caches["locmem"].clear()
+
+
+def test_rows_of_a_raw_returning_on_sqlite_are_not_seen_before_they_are_committed(
+    transactional_db, own_store
+):
+    """sqlite3 commits it when its last row is fetched; a reader may come before that."""
+    author = Author.objects.create(name="before")
+    warm(author)
+    cursor = connections["default"].cursor()
+    cursor.execute("UPDATE testapp_author SET name = 'after' RETURNING id")
+    assert elsewhere(name, author) == "before"
+    cursor.fetchall()
+    cursor.close()
+    assert name(author) == "after"
+    assert elsewhere(name, author) == "after"
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_ddl_that_commits_implicitly_publishes_what_came_before_it(author, using):
+    warm(author)
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        rename(author, "after")
+        cursor.execute("CREATE TABLE scratch (x integer)")
+        cursor.execute("DROP TABLE scratch")
+        truth = elsewhere(bypass()(name), author)
+        assert elsewhere(name, author) == truth
+        assert truth == ("after" if using == "mariadb" else "before")
+    assert name(author) == "after"
