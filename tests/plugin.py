@@ -7,6 +7,7 @@ Without it, tests that need a missing server are skipped, and say why.
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tests import browsers, servers
 @pytest.hookimpl(wrapper=True)  # before every other plugin's: pytest-django's reads the settings
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
     if not servers.told():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as orderly as by Ctrl-C
         resources = contextlib.ExitStack()
         early_config.add_cleanup(resources.close)
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="querycache-tests-"))

@@ -28,8 +28,15 @@ from typing import Any, ClassVar, Self
 START_SECONDS = 30.0
 """How long a server may take before the tests give it up; a busy machine is no reason to fail."""
 
-WATCHDOG = 'cat >/dev/null; kill -s "$1" "$2"; rm -rf "$3"'
-"""Waits on a pipe that only this process holds: when that closes, this process has died."""
+WATCHDOG = """
+cat >/dev/null
+kill -s "$1" "$2"
+for try in 1 2 3 4 5; do rm -rf "$3" && break; sleep 1; done
+"""
+"""
+Waits on a pipe that only this process holds: when that closes, this process has died. A dying
+server may still make files, and a folder with files cannot be removed: hence more than one try.
+"""
 
 
 class ServerError(Exception):
