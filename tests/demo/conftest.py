@@ -29,4 +29,4 @@ def demo(settings) -> None:
 def shop(demo: None, transactional_db: None) -> None:
     """A small shop, with the demo's users in it, committed as in real life."""
     querycache.flush()
-    call_command("seed_shop", products=30, reviews=120)
+    call_command("seed_shop", products=16, reviews=80)

@@ -97,6 +97,30 @@ def test_the_demo_serves_until_it_is_told_to_stop(
     assert is_refused(int(cache.rpartition(":")[2].partition("/")[0]))
 
 
+def test_a_demo_that_is_stopped_too_early_starts_anew_the_next_time(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    options = ["--no-serve", "--products", "20", "--reviews", "1000000"]
+    with subprocess.Popen(
+        [sys.executable, MANAGE, "demo", *options], env=environment, stdout=subprocess.PIPE
+    ) as demo:
+        until_tables_are_there(tmp_path / "var" / "shop.sqlite3")
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    again = run_demo(environment, "--no-serve", *SMALL)
+    assert again.returncode == 0, again.stderr
+    assert "200/200" in again.stdout
+
+
+def until_tables_are_there(database: Path) -> None:
+    for _ in range(600):
+        if database.exists() and database.stat().st_size > 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the demo does not begin")
+
+
 def wait_for(url: str, demo: subprocess.Popen[str]) -> str:
     for _ in range(600):
         assert demo.poll() is None, demo.communicate()[0]

