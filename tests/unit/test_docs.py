@@ -1,7 +1,7 @@
 """Whatever the code has a name for is in the docs, and the docs name nothing that is not there."""
 
 import argparse
-import dataclasses
+import inspect
 import re
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_every_public_name_is_documented() -> None:
     "value", [explanations.Explanation, stats.ModelStats, stats.Stats, recorder.Read]
 )
 def test_every_attribute_of_a_value_is_documented(value: type) -> None:
-    fields = {field.name for field in dataclasses.fields(value)}
+    fields = set(inspect.get_annotations(value))
     properties = {name for name, found in vars(value).items() if isinstance(found, property)}
 
     assert fields | properties <= objects("attribute")
