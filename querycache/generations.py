@@ -90,7 +90,7 @@ def release(dependencies: Sequence[str], writer: str) -> None:
         lost = _ask(get_store().release, dependencies, writer)
     except StoreFailed:
         with _lock:
-            _debts.update(dependencies)
+            _debts[writer] = tuple(dependencies)
             _unfenced.discard(writer)
         return
     if lost and writer not in _unfenced:
@@ -106,11 +106,12 @@ def renew(dependencies: Sequence[str]) -> None:
 
     Raises ``StoreFailed``, and makes up for it as soon as the store answers.
     """
+    writer = uuid.uuid4().hex
     try:
-        _ask(get_store().release, dependencies, uuid.uuid4().hex)
+        _ask(get_store().release, dependencies, writer)
     except StoreFailed:
         with _lock:
-            _debts.update(dependencies)
+            _debts[writer] = tuple(dependencies)
         raise
 
 
@@ -120,22 +121,29 @@ def renew_everything() -> None:
 
 
 _lock = threading.Lock()
-_debts: set[str] = set()
-"""Dependencies that were changed and not released."""
+_debts: dict[str, tuple[str, ...]] = {}
+"""What each writer has changed and could not release. Its fence may be in the store all the same."""
+_MANY_DEBTS: Final = 100
+"""Writers. More of them are paid by a new epoch, in one request."""
 _unfenced: set[str] = set()
 """Writers that could not fence, and have not yet committed: what they write is stale any moment."""
 
 
 def pay_debts() -> None:
-    """Give new generations to what could not be released. Raises ``StoreFailed``."""
+    """Release what could not be released. Raises ``StoreFailed`` if it still cannot be."""
     if _unfenced:
         raise StoreFailed("a write of this process could not be fenced")
     with _lock:
-        owed = sorted(_debts)
-    renew(owed)
+        owed = dict(_debts)
+    if len(owed) > _MANY_DEBTS:
+        _ask(get_store().release, [EPOCH], uuid.uuid4().hex)
+    else:
+        for writer, dependencies in owed.items():
+            _ask(get_store().release, dependencies, writer)
     with _lock:
-        _debts.difference_update(owed)
-    logger.warning("%d dependencies were invalidated late", len(owed))
+        for writer in owed:
+            _debts.pop(writer, None)
+    logger.warning("%d writes were published late", len(owed))
 
 
 RETRY_SECONDS: Final = 1.0

@@ -1,0 +1,235 @@
+"""A store that is not there, cut, or full of other people's bytes: the database answers."""
+
+import logging
+import signal
+
+import pytest
+from django.core.cache import caches
+from django.db import transaction
+from django_redis import get_redis_connection
+
+import querycache
+from querycache import generations
+from querycache.exceptions import Reason, StoreFailed
+from querycache.recorder import record_reads
+from querycache.stats import statistics
+from querycache.stores import get_store
+from tests import servers
+from tests.testapp.models import Author
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(generations, "monotonic", clock)
+    monkeypatch.setattr(generations, "_failed_at", None)
+    yield clock
+    generations._debts.clear()
+    generations._unfenced.clear()
+
+
+@pytest.fixture
+def valkey(settings, clock):
+    """A server of the test's own, to be stopped and started at will."""
+    reason = servers.missing("valkey")
+    if reason:
+        pytest.skip(reason)
+    with servers.Valkey() as server:
+        settings.CACHES = {
+            **settings.CACHES,
+            "own": {
+                "BACKEND": "django_redis.cache.RedisCache",
+                "LOCATION": f"{server.address}/0",
+                "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.2, "SOCKET_TIMEOUT": 0.2},
+            },
+        }
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
+        yield server
+        statistics.publish()
+
+
+def pause(server):
+    """Let it answer nobody and keep its memory, as a server behind a cut network does."""
+    server.process.send_signal(signal.SIGSTOP)
+
+
+def resume(server):
+    server.process.send_signal(signal.SIGCONT)
+
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def name(author):
+    return Author.objects.values_list("name", flat=True).get(pk=author.pk)
+
+
+def read(author):
+    with record_reads() as reads:
+        value = name(author)
+    return value, reads[0].outcome, reads[0].reason
+
+
+def test_reads_and_writes_go_on_while_the_store_is_down(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    assert read(author) == ("before", "hit", None)
+    valkey.stop()
+    assert read(author) == ("before", "bypass", Reason.STORE_FAILED)
+    Author.objects.update(name="after")
+    assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
+    with transaction.atomic():
+        author.name = "later"
+        author.save()
+    assert read(author) == ("later", "bypass", Reason.STORE_FAILED)
+
+
+def test_a_store_that_failed_is_left_alone_for_a_while(valkey, clock, monkeypatch):
+    author = Author.objects.create(name="before")
+    valkey.stop()
+    asked = []
+    look = type(get_store()).look
+    monkeypatch.setattr(
+        type(get_store()), "look", lambda *arguments: asked.append(1) or look(*arguments)
+    )
+    for _ in range(5):
+        name(author)
+    assert len(asked) == 1
+    clock.now += generations.RETRY_SECONDS
+    name(author)
+    assert len(asked) == 2
+
+
+def test_what_was_written_during_an_outage_is_never_read_stale_afterwards(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    Author.objects.update(name="after")
+    resume(valkey)
+    assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
+    clock.now += generations.RETRY_SECONDS
+    assert read(author) == ("after", "miss", None)
+    assert read(author) == ("after", "hit", None)
+
+
+def test_a_write_that_could_not_fence_keeps_this_process_from_reading_until_it_is_released(
+    valkey, clock
+):
+    author = Author.objects.create(name="before")
+    name(author)
+    with transaction.atomic():
+        Author.objects.update(name="after")
+        pause(valkey)
+        writer = generations.fence(["x"])
+        resume(valkey)
+    clock.now += generations.RETRY_SECONDS
+    assert read(author)[1:] == ("bypass", Reason.STORE_FAILED)
+    generations.release(["x"], writer)
+    assert read(author) == ("after", "miss", None)
+
+
+def test_an_outage_is_logged_once_and_so_is_its_end(valkey, clock, caplog):
+    author = Author.objects.create(name="before")
+    name(author)
+    with caplog.at_level(logging.WARNING, "querycache"):
+        pause(valkey)
+        for _ in range(3):
+            name(author)
+            clock.now += generations.RETRY_SECONDS
+        resume(valkey)
+        name(author)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "does not answer" in messages[0]
+    assert "answers again" in messages[1]
+
+
+def test_what_people_ask_for_says_that_the_store_failed(valkey, clock):
+    valkey.stop()
+    with pytest.raises(StoreFailed):
+        querycache.flush()
+    clock.now += generations.RETRY_SECONDS
+    with pytest.raises(StoreFailed):
+        querycache.get_stats()
+    clock.now += generations.RETRY_SECONDS
+    with pytest.raises(StoreFailed):
+        querycache.invalidate(Author)
+    explanation = querycache.explain(Author.objects.all())
+    assert explanation.cacheable
+    assert explanation.cached is None
+
+
+def test_a_fence_that_was_lost_is_reported_and_invalidates_all_the_same(valkey, clock, caplog):
+    author = Author.objects.create(name="before")
+    writer = generations.fence(["a", "b"])
+    get_redis_connection("own").flushall()
+    with caplog.at_level(logging.WARNING, "querycache"):
+        generations.release(["a", "b"], writer)
+    assert "2 of 2 fences were lost" in caplog.text
+    assert name(author) == "before"
+
+
+@pytest.mark.parametrize("garbage", [b"", b"x", b"!", b"\x00" * 500, "text", 5, ["list"]], ids=repr)
+def test_foreign_values_under_our_keys_are_misses(settings, garbage):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    author = Author.objects.create(name="before")
+    name(author)
+    cache = caches["locmem"]
+    spoilt = [key.split(":", 2)[2] for key in cache._cache if "querycache:e:" in key]
+    assert spoilt
+    for key in spoilt:
+        cache.set(key, garbage)
+    assert read(author) == ("before", "miss", None)
+    assert read(author) == ("before", "hit", None)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"x", b"!", b"!a;", "text", 5, ["list"]], ids=repr)
+def test_foreign_values_in_place_of_generations_are_never_fresh(settings, garbage):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    author = Author.objects.create(name="before")
+    name(author)
+    cache = caches["locmem"]
+    for key in [key.split(":", 2)[2] for key in cache._cache if "querycache:g:" in key]:
+        cache.set(key, garbage)
+    assert read(author) == ("before", "miss", None)
+    Author.objects.update(name="after")
+    assert name(author) == "after"
+    cache.clear()
+
+
+def test_every_key_may_be_evicted_at_any_time(settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    author = Author.objects.create(name="before")
+    cache = caches["locmem"]
+    name(author)
+    keys = [key.split(":", 2)[2] for key in cache._cache if "querycache:" in key]
+    assert len(keys) >= 4
+    for key in keys:
+        name(author)
+        cache.delete(key)
+        Author.objects.update(name=key)
+        assert name(author) == key
+        cache.delete(key)
+        assert name(author) == key
+
+
+def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    for number in range(generations._MANY_DEBTS + 1):
+        Author.objects.update(name=str(number))
+    resume(valkey)
+    clock.now += generations.RETRY_SECONDS
+    assert read(author) == (str(generations._MANY_DEBTS), "miss", None)
+    assert not generations._debts

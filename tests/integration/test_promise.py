@@ -1,0 +1,181 @@
+"""
+Never older than the database: the interleavings that the order of steps exists for.
+
+Each is forced at the boundary of the database or the store; nothing sleeps.
+"""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from django.db import connections, transaction
+
+from querycache import generations
+from querycache.recorder import record_reads
+from tests.testapp.models import Author
+
+STRICT_STORES = ["locmem", "redis", "redis_builtin"]
+
+
+@pytest.fixture
+def author(using, store):
+    return Author.objects.using(using).create(name="before")
+
+
+pytestmark = pytest.mark.parametrize("store_alias", STRICT_STORES, indirect=True)
+
+
+def name(author):
+    return Author.objects.using(author._state.db).values_list("name", flat=True).get(pk=author.pk)
+
+
+def rename(author, new):
+    Author.objects.using(author._state.db).filter(pk=author.pk).update(name=new)
+
+
+def elsewhere(function, *arguments):
+    """Run a function on connections of its own, as another user would."""
+    results = []
+
+    def run():
+        try:
+            results.append(function(*arguments))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@contextmanager
+def once_before(monkeypatch, owner, method, act):
+    """Run ``act`` once, just before the method is called the first time."""
+    original = getattr(owner, method)
+    waiting = [act]
+
+    def acting(*arguments, **options):
+        if waiting:
+            waiting.pop()()
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, acting)
+        yield
+    assert not waiting, f"{method} was never called"
+
+
+def test_a_write_between_select_and_fill_makes_the_fill_stale(author, monkeypatch):
+    """look(reader) SELECT(reader) UPDATE COMMIT release(writer) fill(reader)"""
+    with once_before(monkeypatch, generations, "fill", lambda: elsewhere(rename, author, "after")):
+        assert name(author) == "before"
+    assert name(author) == "after"
+
+
+def test_a_reader_in_the_commit_window_gets_the_new_rows(author, using, monkeypatch):
+    """fence COMMIT look(reader) release: the writer has not come to its release yet."""
+    name(author)
+    seen = []
+    with (
+        once_before(
+            monkeypatch, generations, "release", lambda: seen.append(elsewhere(name, author))
+        ),
+        transaction.atomic(using=using),
+    ):
+        rename(author, "after")
+    assert seen == ["after"]
+
+
+def test_a_refill_just_before_the_commit_is_stale_after_it(author, using, monkeypatch):
+    """fence look(reader) SELECT(reader) COMMIT: without a fence, the reader would refill."""
+    name(author)
+    connection = connections[using]
+
+    def read():
+        assert elsewhere(name, author) == "before"
+
+    with (
+        once_before(monkeypatch, connection, "_commit", read),
+        once_before(
+            monkeypatch, generations, "release", lambda: seen.append(elsewhere(name, author))
+        ),
+        transaction.atomic(using=using),
+    ):
+        seen = []
+        rename(author, "after")
+    assert seen == ["after"]
+    assert name(author) == "after"
+
+
+def test_a_fill_under_a_look_from_before_the_fence_is_stale(author, using, monkeypatch):
+    """look(reader) SELECT(reader) fence fill(reader) COMMIT look(reader)"""
+    connection = connections[using]
+    reader_may_fill, reader_has_filled = threading.Event(), threading.Event()
+    reader_has_selected = threading.Event()
+    original = generations.fill
+
+    def slow_fill(*arguments):
+        reader_has_selected.set()
+        assert reader_may_fill.wait(10)
+        original(*arguments)
+
+    def read():
+        elsewhere_name = name(author)
+        reader_has_filled.set()
+        connections.close_all()
+        assert elsewhere_name == "before"
+
+    def let_the_reader_fill():
+        reader_may_fill.set()
+        assert reader_has_filled.wait(10)
+
+    monkeypatch.setattr(generations, "fill", slow_fill)
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert reader_has_selected.wait(10)
+    monkeypatch.setattr(generations, "fill", original)
+    with (
+        once_before(monkeypatch, connection, "_commit", let_the_reader_fill),
+        transaction.atomic(using=using),
+    ):
+        rename(author, "after")
+    reader.join()
+    assert name(author) == "after"
+
+
+def test_the_same_holds_in_autocommit(author, using, monkeypatch):
+    """fence UPDATE look(reader) release"""
+    name(author)
+    seen = []
+    with once_before(
+        monkeypatch, generations, "release", lambda: seen.append(elsewhere(name, author))
+    ):
+        rename(author, "after")
+    assert seen == ["after"]
+    assert name(author) == "after"
+
+
+def test_the_first_of_two_writers_does_not_lift_the_fence_of_the_second(author):
+    """fence(1) fence(2) release(1) look(reader) release(2): counted, not boolean"""
+    dependencies = ["shared"]
+    first, second = generations.fence(dependencies), generations.fence(dependencies)
+    assert generations.look("0" * 40, dependencies).tokens is None
+    generations.release(dependencies, first)
+    assert generations.look("0" * 40, dependencies).tokens is None
+    generations.release(dependencies, second)
+    assert generations.look("0" * 40, dependencies).tokens is not None
+
+
+def test_a_reader_that_meets_a_fence_does_not_fill(author, using):
+    other = Author.objects.using(using).create(name="other")
+    with record_reads() as reads:
+        name(other)
+    writer = generations.fence(reads[0].dependencies)
+    try:
+        with record_reads() as reads:
+            name(author)
+            name(author)
+        assert [read.outcome for read in reads] == ["miss", "miss"]
+    finally:
+        generations.release(reads[0].dependencies, writer)

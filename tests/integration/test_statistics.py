@@ -1,0 +1,154 @@
+"""The numbers are true: also over threads and processes, and in every kind of store."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import querycache
+from querycache.recorder import record_reads
+from querycache.stats import ModelStats, Statistics, statistics
+from tests.testapp.models import Author, Secret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def counted(label="testapp.Author"):
+    return querycache.get_stats().models[label]
+
+
+def difference(after, before):
+    return {
+        name: getattr(after, name) - getattr(before, name)
+        for name in ("hits", "misses", "fills", "bypasses", "invalidations")
+    }
+
+
+def test_each_outcome_is_counted_once(store):
+    before = counted()
+    author = Author.objects.create(name="a")  # 1 invalidation
+    for _ in range(3):
+        Author.objects.get(pk=author.pk)  # 1 miss, 1 fill, 2 hits
+    with querycache.bypass():
+        Author.objects.get(pk=author.pk)  # 1 bypass
+    list(Author.objects.iterator())  # 1 bypass
+    Author.objects.update(name="b")  # 1 invalidation
+    Author.objects.get(pk=author.pk)  # 1 miss, 1 fill
+    author.delete()  # 1 invalidation
+    assert difference(counted(), before) == {
+        "hits": 2,
+        "misses": 2,
+        "fills": 2,
+        "bypasses": 2,
+        "invalidations": 3,
+    }
+
+
+def test_time_is_counted_for_hits_only():
+    author = Author.objects.create(name="a")
+    Author.objects.get(pk=author.pk)
+    before = counted()
+    Author.objects.get(pk=author.pk)
+    after = counted()
+    assert after.hit_us > before.hit_us
+    assert after.load_us > before.load_us
+    Author.objects.count()
+    assert counted().load_us == after.load_us
+
+
+def test_threads_lose_no_count():
+    author = Author.objects.create(name="a")
+    Author.objects.get(pk=author.pk)
+    before = counted()
+
+    def read():
+        from django.db import connections
+
+        for _ in range(50):
+            Author.objects.get(pk=author.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert difference(counted(), before)["hits"] == 200
+
+
+@pytest.mark.parametrize("store_alias", ["redis", "redis_builtin", "memcached"], indirect=True)
+def test_processes_add_up(store):
+    before = counted()
+    script = (
+        "import django; django.setup()\n"
+        "from django.conf import settings\n"
+        f"settings.QUERYCACHE = {{**settings.QUERYCACHE, 'CACHE': {store!r}}}\n"
+        "from querycache import conf, stores\n"
+        "conf.get_config.cache_clear(); stores.get_store.cache_clear()\n"
+        "from querycache.stats import statistics\n"
+        "for _ in range(1000): statistics.count('testapp.Author', 'bypasses')\n"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(3)
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert difference(counted(), before)["bypasses"] == 3000
+
+
+def test_a_forked_child_counts_for_itself():
+    statistics.publish()
+    before = counted()
+    statistics.count("testapp.Author", "bypasses")
+    child = os.fork()
+    if child == 0:
+        statistics.connect(None)
+        statistics.count("testapp.Author", "bypasses")
+        os._exit(0 if statistics._pending.total() == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert difference(counted(), before)["bypasses"] == 1
+
+
+def test_what_is_not_opted_in_is_not_counted():
+    with record_reads() as reads:
+        list(Secret.objects.all())
+    assert reads == []
+    assert "testapp.Secret" not in querycache.get_stats().models
+
+
+def test_counts_that_could_not_be_published_are_kept():
+    from querycache.exceptions import StoreFailed
+
+    published = []
+
+    def sink(counts):
+        if not published:
+            published.append({})
+            raise StoreFailed("down")
+        published.append(dict(counts))
+
+    own = Statistics()
+    own.connect(sink)
+    own.count("a.B", "misses")
+    assert not own.publish()
+    own.count_hit("a.B", 5, 70)
+    assert own.publish()
+    assert published[1:] == [{"a.B:misses": 1, "a.B:hits": 1, "a.B:hit_us": 5, "a.B:load_us": 70}]
+
+
+def test_the_queue_does_not_grow_without_bound():
+    own = Statistics()
+    for _ in range(100_000):
+        own.count("a.B", "misses")
+    assert len(own._queue) <= 10_001
+
+
+def test_arithmetic():
+    stats = ModelStats(hits=3, misses=1, bypasses=2, hit_us=1_000, load_us=2_001_000)
+    assert stats.reads == 6
+    assert stats.hit_rate == 0.5
+    assert stats.saved_seconds == 2.0
+    assert ModelStats().hit_rate == 0.0
+    assert (stats + stats).hits == 6
