@@ -1,7 +1,5 @@
 """The panel in Django's admin: what the cache does, by model, and buttons to make it forget."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -31,45 +29,33 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the panel, as text; without ``counts`` (the store does not answer) dashes."""
+def row(label: str, counts: ModelStats | None, table: Table | None = None) -> dict[str, Any]:
+    """Return a line of the panel; without counts, of a store that does not answer, with dashes."""
 
-    label: str
-    counts: ModelStats | None
-    table: Table | None = None
-
-    def _number(self, name: str) -> str:
-        if self.counts is None:
+    def number(name: str) -> str:
+        if counts is None:
             return "–"
-        return number_format(getattr(self.counts, name), use_l10n=True, force_grouping=True)
+        return number_format(getattr(counts, name), use_l10n=True, force_grouping=True)
 
-    @property
-    def ttl(self) -> str:
-        return human_duration(self.table.options.ttl) if self.table else ""
-
-    @property
-    def hit_rate(self) -> str:
-        return percentage(self.counts.hit_rate) if self.counts and self.counts.reads else "–"
-
-    @property
-    def reads(self) -> str:
-        return self._number("reads")
-
-    @property
-    def time_saved(self) -> str:
-        return human_duration(self.counts.saved_seconds) if self.counts else "–"
-
-    @property
-    def figures(self) -> Iterator[tuple[str, str]]:
-        """Each figure after its heading, in the order of the columns."""
-        yield _("Reads"), self.reads
-        yield _("Hits"), self._number("hits")
-        yield _("Misses"), self._number("misses")
-        yield _("Fills"), self._number("fills")
-        yield _("Bypasses"), self._number("bypasses")
-        yield _("Invalidations"), self._number("invalidations")
-        yield _("Time saved"), self.time_saved
+    reads, time_saved = number("reads"), human_duration(counts.saved_seconds) if counts else "–"
+    return {
+        "label": label,
+        "table": table,
+        "ttl": human_duration(table.options.ttl) if table else "",
+        "counts": counts,
+        "hit_rate": percentage(counts.hit_rate) if counts and counts.reads else "–",
+        "reads": reads,
+        "time_saved": time_saved,
+        "figures": [
+            (_("Reads"), reads),
+            (_("Hits"), number("hits")),
+            (_("Misses"), number("misses")),
+            (_("Fills"), number("fills")),
+            (_("Bypasses"), number("bypasses")),
+            (_("Invalidations"), number("invalidations")),
+            (_("Time saved"), time_saved),
+        ],
+    }
 
 
 @admin.register(QueryCache)
@@ -84,14 +70,10 @@ class QueryCacheAdmin(ModelAdmin):
             path("flush/<path:label>/", view(self.flush_view), name=f"{name}_flush_model"),
         ]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_add_permission = has_delete_permission = has_change_permission
 
     def has_flush_permission(self, request: HttpRequest) -> bool:
         may_flush = request.user.has_perm("querycache.flush_querycache")
@@ -112,10 +94,10 @@ class QueryCacheAdmin(ModelAdmin):
             "failure": failure,
             "problems": check_settings(),
             "rows": [
-                Row(table.label, stats and stats.models.get(table.label, ModelStats()), table)
+                row(table.label, stats.models.get(table.label) if stats else None, table)
                 for table in sorted(config.tables.values(), key=lambda table: table.label)
             ],
-            "total": Row(_("All models"), stats and stats.total),
+            "total": row(_("All models"), stats.total if stats else None),
             "may_flush": self.has_flush_permission(request),
         }
         return self._page(request, "panel", _("Query cache"), context | (extra_context or {}))
@@ -128,11 +110,11 @@ class QueryCacheAdmin(ModelAdmin):
         if label and label not in {table.label for table in get_config().tables.values()}:
             messages.warning(request, _("No model %s is opted in.") % label)
             return self._to_panel()
+        what = label or _("everything")
         if request.method in {"GET", "HEAD"}:
-            return self._page(request, "flush", _("Flush the query cache?"), {"label": label})
+            return self._page(request, "flush", _("Flush %s?") % what, {"label": label})
         if request.method != "POST":
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-        what = label or _("everything")
         try:
             invalidate(label) if label else flush()
         except StoreFailed as error:
@@ -148,14 +130,14 @@ class QueryCacheAdmin(ModelAdmin):
 
     def _page(self, request: HttpRequest, name: str, title: str, context: Any) -> HttpResponse:
         page = self.admin_site.each_context(request) | {"title": title, "opts": self.opts}
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/querycache/{name}.html", page | context)
 
 
 def log_flush(request: HttpRequest, what: str) -> None:
     """Tell the other administrators, in the admin's recent actions, who flushed what."""
     LogEntry.objects.create(
-        user_id=request.user.pk,
+        user_id=request.user.pk,  # type: ignore[misc]
         content_type=ContentType.objects.get_for_model(QueryCache),
         object_repr=_("Flushed %s") % what[:180],
         action_flag=CHANGE,

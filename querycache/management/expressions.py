@@ -2,8 +2,8 @@
 Reads a queryset from text, for ``manage.py querycache explain``.
 
 The text is parsed and never run as Python: it has to be a model, its manager and a chain of lazy
-queryset methods, whose arguments are literals, ``Q``, ``F`` and the common aggregates. Whatever else is
-in it is refused by name, so that explaining a query cannot write, nor run another query.
+queryset methods, whose arguments are literals, ``Q``, ``F`` and the common aggregates. What else is in
+it is refused by name, so that explaining a query cannot write, nor run another query.
 """
 
 import ast
@@ -19,9 +19,25 @@ from querycache.exceptions import QueryCacheError
 EXAMPLE: Final = "shop.Product.objects.filter(price__gt=10).order_by('name')[:20]"
 MAX_LENGTH: Final = 10_000
 """Characters; Python's parser can run out of stack on a text that is long enough."""
-METHODS: Final = frozenset(
-    "alias all annotate cache defer distinct exclude filter nocache none only order_by "
-    "prefetch_related reverse select_related using values values_list".split()
+METHODS: Final = (
+    "alias",
+    "all",
+    "annotate",
+    "cache",
+    "defer",
+    "distinct",
+    "exclude",
+    "filter",
+    "nocache",
+    "none",
+    "only",
+    "order_by",
+    "prefetch_related",
+    "reverse",
+    "select_related",
+    "using",
+    "values",
+    "values_list",
 )
 """What returns another queryset, and runs nothing."""
 EXPRESSIONS: Final = {call.__name__: call for call in (Avg, Count, F, Max, Min, Q, Sum)}
@@ -34,13 +50,13 @@ class NotUnderstood(QueryCacheError):
 
 
 def model_named(label: str) -> type[Model]:
-    """Return the model called "app.Model". Raises ``NotUnderstood``, with a close name if one is."""
+    """Return the model called "app.Model". Raises ``NotUnderstood``, with a close name."""
     try:
         return apps.get_model(label)
     except ValueError:
         raise NotUnderstood(f"'{label}' is no model; write app.Model, as in shop.Product") from None
     except LookupError:
-        app = label.split(".")[0]
+        app = label.partition(".")[0]
         app_labels = [config.label for config in apps.get_app_configs()]
         if app not in app_labels:
             raise NotUnderstood(f"no app '{app}'{_did_you_mean(app, app_labels)}") from None
@@ -79,23 +95,26 @@ class _Reader:
         self._using = using
 
     def queryset(self, node: ast.expr) -> QuerySet[Any, Any]:
-        steps: list[ast.Call | ast.Subscript] = []
+        """Return the queryset of a chain, whose outermost node is its last step."""
+        steps: list[tuple[str, ast.Call] | ast.expr] = []
         while True:
             match node:
-                case ast.Call(func=ast.Attribute(value=inner)) | ast.Subscript(value=inner):
-                    steps.append(node)
-                    node = inner
+                case ast.Call(func=ast.Attribute(value=inner, attr=name)) as call:
+                    steps.append((name, call))
+                case ast.Subscript(value=inner, slice=bounds):
+                    steps.append(bounds)
                 case _:
                     break
-        queryset = self._manager(node)
+            node = inner
+        queryset: QuerySet[Any, Any] = self._manager(node)
         for step in reversed(steps):
-            if isinstance(step, ast.Subscript):
-                queryset = self._slice(queryset, step.slice)
+            if isinstance(step, tuple):
+                queryset = self._method(queryset, *step)
             else:
-                queryset = self._method(queryset, step)
+                queryset = self._slice(queryset, step)
         return queryset
 
-    def _manager(self, node: ast.expr) -> QuerySet[Any, Any]:
+    def _manager(self, node: ast.expr) -> Any:
         match node:
             case ast.Attribute(
                 value=ast.Attribute(value=ast.Name(id=app), attr=name), attr=manager
@@ -109,22 +128,20 @@ class _Reader:
                 f"{model._meta.label} has no manager '{manager}'; it has {', '.join(managers)}"
             )
         found: Any = getattr(model, manager)
-        return found.using(self._using) if self._using else found.all()  # type: ignore[no-any-return]
+        return found.using(self._using) if self._using else found.all()
 
-    def _method(self, queryset: QuerySet[Any, Any], call: ast.Call) -> QuerySet[Any, Any]:
-        assert isinstance(call.func, ast.Attribute)
-        name = call.func.attr
+    def _method(self, queryset: Any, name: str, call: ast.Call) -> Any:
         if name not in METHODS or not hasattr(queryset, name):
-            methods = ", ".join(sorted(name for name in METHODS if hasattr(queryset, name)))
+            methods = ", ".join(name for name in METHODS if hasattr(queryset, name))
             raise NotUnderstood(f"{name}() is not understood; understood are {methods}")
         return self._called(getattr(queryset, name), name, call)
 
-    def _slice(self, queryset: QuerySet[Any, Any], node: ast.expr) -> QuerySet[Any, Any]:
+    def _slice(self, queryset: Any, node: ast.expr) -> Any:
         if not isinstance(node, ast.Slice) or node.step is not None:
             raise self._refusal(node, "an index or a step runs the query; write a slice like [:20]")
         bounds = [self._bound(bound) for bound in (node.lower, node.upper)]
         try:
-            return queryset[slice(*bounds)]  # type: ignore[return-value,misc]
+            return queryset[slice(*bounds)]
         except (TypeError, ValueError) as error:
             raise NotUnderstood(f"[{ast.unparse(node)}]: {error}") from error
 
@@ -175,7 +192,7 @@ class _Reader:
             keywords[keyword.arg] = self._argument(keyword.value)
         try:
             return function(*positional, **keywords)
-        # Django raises what it likes for wrong arguments: FieldError, ValidationError, AttributeError.
+        # Django raises what it likes: FieldError, ValidationError, AttributeError …
         except Exception as error:
             raise NotUnderstood(f"{name}(): {_message(error)}") from error
 

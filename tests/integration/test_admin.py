@@ -10,10 +10,9 @@ from django.test import Client
 from django.urls import resolve, reverse
 
 import querycache
-from querycache import generations
 from querycache.conf import ModelOptions, Table
 from querycache.recorder import record_reads
-from tests.servers import free_port
+from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,22 +57,12 @@ def outcome_of_reading() -> str:
 
 def row_of(client: Client, label: str) -> Any:
     rows = client.get(PANEL).context["rows"]
-    return next(row for row in rows if row.label == label)
+    return next(row for row in rows if row["label"] == label)
 
 
 @pytest.fixture
 def dead_store(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that nobody listens for; what it owes is forgotten with it."""
-    monkeypatch.setattr(generations, "_failed_at", None)
-    monkeypatch.setattr(generations, "_debts", set())
-    settings.CACHES = {
-        **settings.CACHES,
-        "dead": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{free_port()}",
-        },
-    }
-    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "dead"}
+    use_dead_store(settings, monkeypatch)
 
 
 # Who sees it --------------------------------------------------------------------------------------
@@ -147,13 +136,13 @@ def test_there_is_no_page_of_an_object(path):
 
 
 def test_the_panel_counts_reads(viewer):
-    before = row_of(viewer, "testapp.Author").counts
+    before = row_of(viewer, "testapp.Author")["counts"]
     Author.objects.create(name="Ann")
     for _ in range(4):
         list(Author.objects.all())
     with querycache.bypass():
         list(Author.objects.all())
-    after = row_of(viewer, "testapp.Author").counts
+    after = row_of(viewer, "testapp.Author")["counts"]
 
     assert after.misses - before.misses == 1
     assert after.fills - before.fills == 1
@@ -166,9 +155,9 @@ def test_the_panel_counts_reads(viewer):
 def test_the_panel_says_where_a_ttl_comes_from(viewer, settings):
     settings.QUERYCACHE = {"MODELS": {"testapp.*": {"TTL": 5400}, "testapp.Author": {"TTL": 90}}}
 
-    assert row_of(viewer, "testapp.Author").ttl == "1.5 min"
-    assert row_of(viewer, "testapp.Author").table.options.pattern == "testapp.Author"
-    assert row_of(viewer, "testapp.Book").ttl == "1.5 h"
+    assert row_of(viewer, "testapp.Author")["ttl"] == "1.5 min"
+    assert row_of(viewer, "testapp.Author")["table"].options.pattern == "testapp.Author"
+    assert row_of(viewer, "testapp.Book")["ttl"] == "1.5 h"
     assert "from testapp.*" in viewer.get(PANEL).content.decode()
 
 
@@ -267,9 +256,7 @@ def test_a_flush_takes_effect_at_once_where_requests_are_transactions(
     assert outcome_of_reading() == "miss"
 
 
-@pytest.mark.parametrize(
-    ("url", "what"), [(FLUSH, "everything"), (FLUSH_AUTHOR, "testapp.Author")]
-)
+@pytest.mark.parametrize(("url", "what"), [(FLUSH, "everything"), (FLUSH_AUTHOR, "testapp.Author")])
 def test_a_flush_is_logged_with_who_did_it(url, what, flusher):
     flusher.post(url)
     entry = LogEntry.objects.get()
@@ -319,7 +306,7 @@ def test_the_panel_says_that_the_store_does_not_answer(flusher, dead_store):
     assert page.status_code == 200
     assert "The cache does not answer." in page.content.decode()
     assert "testapp.Author" in page.content.decode()
-    assert row_of(flusher, "testapp.Author").reads == "–"
+    assert row_of(flusher, "testapp.Author")["reads"] == "–"
 
 
 @pytest.mark.parametrize("url", [FLUSH, FLUSH_AUTHOR])

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,8 +22,16 @@ NOTHING_OPTED_IN = (
     'Name models in settings, for example QUERYCACHE = {"MODELS": {"shop.Product": {"TTL": 300}}}.'
 )
 COLUMNS = (
-    "model", "reads", "hits", "misses", "hit rate", "fills", "bypasses", "invalidations", "time saved",
-)  # fmt: skip
+    "model",
+    "reads",
+    "hits",
+    "misses",
+    "hit rate",
+    "fills",
+    "bypasses",
+    "invalidations",
+    "time saved",
+)
 
 
 class Command(BaseCommand):
@@ -101,8 +109,7 @@ class Command(BaseCommand):
         for target in targets:
             if target not in get_config().models:
                 raise CommandError(
-                    f"{target._meta.label} is not opted in (QUERYCACHE['MODELS']), "
-                    "so nothing of it is cached; nothing was flushed"
+                    f"{target._meta.label} is not opted in: QUERYCACHE['MODELS'] does not name it"
                 )
         invalidate(*targets)
         labels = ", ".join(target._meta.label for target in targets)
@@ -155,7 +162,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cells)
 
 
-def _as_json(models: dict[str, ModelStats], total: ModelStats) -> str:
+def _as_json(models: Mapping[str, ModelStats], total: ModelStats) -> str:
     def values(counts: ModelStats) -> dict[str, float]:
         return asdict(counts) | {
             "reads": counts.reads,
