@@ -2,13 +2,16 @@
 
 import datetime
 import uuid
+from contextlib import closing
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 
+from tests.testapp import models
 from tests.testapp.models import (
     Author,
     Biography,
@@ -64,6 +67,8 @@ class Library:
     computed = property(lambda self: self.of(Computed))
     odd = property(lambda self: self.of(Odd))
     quoted = property(lambda self: self.of(Quoted))
+
+    tagged = property(lambda self: self.of(Book.tags.through))
 
     def book(self, name: str) -> Any:
         return self.books.get(name=name)
@@ -140,6 +145,10 @@ class Library:
         first = self.shelves.create(name="first")
         second = self.shelves.create(name="second")
         third = self.shelves.create(name="third")
+        fourth = self.shelves.create(name="fourth")
+        if hasattr(models, "DatabasePlacement"):  # Django 6.1
+            self.of(models.DatabasePlacement).create(cascades=fourth, nulls=first)
+            self.of(models.DatabasePlacement).create(cascades=first, nulls=fourth)
         self.placements.create(cascades=first, nulls=second, defaults=third)
         self.placements.create(cascades=second, nulls=third, defaults=second)
         for number in (1, 2):
@@ -147,3 +156,57 @@ class Library:
         self.computed.create(name="MiXeD")
         self.odd.create(name="child", parent=self.odd.create(name="parent"))
         self.quoted.create(name="quoted")
+
+
+class Copy:
+    """
+    A copy of all rows of the library, in tables beside them, from which they can be put back.
+
+    By the driver alone: neither Django nor querycache hears of it.
+    """
+
+    def __init__(self, using: str) -> None:
+        self._connection = connections[using]
+        quote = self._connection.ops.quote_name
+        installed = apps.get_app_config("testapp").get_models(include_auto_created=True)
+        self._tables = [
+            (
+                quote(model._meta.db_table),
+                f"copy_{number}",
+                ", ".join(
+                    quote(field.column)
+                    for field in model._meta.local_concrete_fields
+                    if not field.generated
+                ),
+            )
+            for number, model in enumerate(installed)
+            if not model._meta.proxy
+        ]
+
+    def __enter__(self) -> Self:
+        for table, copy, columns in self._tables:
+            self._run(f"CREATE TABLE {copy} AS SELECT {columns} FROM {table}")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._run(*(f"DROP TABLE {copy}" for _, copy, _ in self._tables))
+
+    def put_back(self) -> None:
+        mysql = self._connection.vendor == "mysql"
+        self._run(
+            "SET foreign_key_checks = 0" if mysql else "SELECT 1",
+            "BEGIN",
+            *(f"DELETE FROM {table}" for table, _, _ in self._tables),
+            *(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {copy}"
+                for table, copy, columns in self._tables
+            ),
+            "COMMIT",
+            "SET foreign_key_checks = 1" if mysql else "SELECT 1",
+        )
+
+    def _run(self, *statements: str) -> None:
+        self._connection.ensure_connection()
+        with closing(self._connection.connection.cursor()) as cursor:
+            for statement in statements:
+                cursor.execute(statement)
