@@ -1,0 +1,345 @@
+"""
+What every store must do. A store is tested by a subclass of ``StoreConformance`` in a test module.
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        def alias(self):
+            return "alias in CACHES"
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+
+from querycache import stores
+from querycache.entries import TOKEN_SIZE
+from querycache.stores import Store
+
+PAST = 1.0
+"""A deadline, in Unix seconds, that everyone has passed."""
+
+
+class StoreConformance:
+    """
+    ``dependency`` and ``key`` are names that no other test uses.
+
+    ``put``, ``found`` and ``evict`` reach below the store: they set, return and remove the bytes that
+    it keeps of a generation ("g"), an entry ("e") or a count ("s").
+    """
+
+    @pytest.fixture
+    def alias(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, alias: str, settings: Any) -> Store:
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": alias}
+        return stores.get_store()
+
+    @pytest.fixture
+    def dependency(self) -> str:
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def key(self) -> str:
+        return uuid.uuid4().hex
+
+    def put(self, alias: str, kind: str, name: str, value: Any) -> None:
+        caches[alias].set(f"querycache:{kind}:{name}", value, 60)
+
+    def found(self, alias: str, kind: str, name: str) -> Any:
+        return caches[alias].get(f"querycache:{kind}:{name}")
+
+    def evict(self, alias: str, kind: str, name: str) -> None:
+        caches[alias].delete(f"querycache:{kind}:{name}")
+
+    # Look and fill
+
+    def test_a_look_at_nothing_finds_no_entry_and_makes_a_token(self, store, key, dependency):
+        entry, [token] = store.look(key, [dependency])
+        assert entry is None
+        assert is_token(token)
+
+    def test_a_token_stays_the_same(self, store, key, dependency):
+        assert store.look(key, [dependency]) == store.look(key, [dependency])
+
+    def test_each_dependency_has_a_token_of_its_own_in_the_order_that_was_asked_for(self, store, key):
+        names = [uuid.uuid4().hex for _ in range(4)]
+        store.look(key, names[:2])
+        _, tokens = store.look(key, names)
+        assert len(set(tokens)) == len(names)
+        assert store.look(key, names[::-1])[1] == tokens[::-1]
+
+    def test_a_look_without_dependencies_finds_its_entry(self, store, key):
+        store.fill(key, b"entry", 30)
+        assert store.look(key, []) == (b"entry", [])
+
+    def test_what_was_filled_is_found(self, store, key, dependency):
+        entry = bytes(range(256)) * 400
+        store.fill(key, entry, 30)
+        assert store.look(key, [dependency])[0] == entry
+
+    def test_a_fill_takes_the_place_of_the_one_before(self, store, key, dependency):
+        store.fill(key, b"first", 30)
+        store.fill(key, b"second", 30)
+        assert store.look(key, [dependency])[0] == b"second"
+
+    def test_a_fill_touches_no_generation(self, store, key, dependency):
+        before = store.look(key, [dependency])[1]
+        store.fill(key, b"entry", 30)
+        assert store.look(key, [dependency])[1] == before
+
+    def test_a_fill_for_less_than_a_second_is_no_error(self, store, key):
+        store.fill(key, b"entry", 0.001)
+
+    def test_all_who_create_a_generation_at_once_have_the_same_token(self, store, key, dependency):
+        barrier = threading.Barrier(4)
+
+        def look() -> bytes:
+            barrier.wait()
+            try:
+                return store.look(key, [dependency])[1][0]
+            finally:
+                close_caches()
+
+        with ThreadPoolExecutor(4) as threads:
+            tokens = {look.result() for look in [threads.submit(look) for _ in range(4)]}
+        assert len(tokens - {b""}) == 1
+
+    # Fence and release
+
+    def test_a_fence_is_no_token(self, store, key, dependency):
+        store.fence([dependency], "writer")
+        assert not is_token(store.look(key, [dependency])[1][0])
+
+    def test_marks_are_never_taken_for_tokens_also_side_by_side(self, store, key):
+        names = [uuid.uuid4().hex for _ in range(3)]
+        for writers in ("a", "bb", "a" * 32):
+            store.fence(names[:2], writers)
+            joined = b"".join(store.look(key, names)[1])
+            assert len(joined) != len(names) * TOKEN_SIZE
+
+    def test_a_release_gives_a_new_token(self, store, key, dependency):
+        _, [before] = store.look(key, [dependency])
+        store.fence([dependency], "writer")
+        assert store.release([dependency], "writer") == 0
+        _, [after] = store.look(key, [dependency])
+        assert is_token(after)
+        assert after != before
+
+    def test_a_fence_leaves_other_dependencies_alone(self, store, key, dependency):
+        other = uuid.uuid4().hex
+        _, [before] = store.look(key, [other])
+        store.fence([dependency], "writer")
+        store.release([dependency], "writer")
+        assert store.look(key, [other])[1] == [before]
+
+    def test_several_dependencies_are_fenced_and_released_at_once(self, store, key):
+        names = [uuid.uuid4().hex for _ in range(3)]
+        _, before = store.look(key, names)
+        store.fence(names, "writer")
+        assert not any(map(is_token, store.look(key, names)[1]))
+        assert store.release(names, "writer") == 0
+        after = store.look(key, names)[1]
+        assert all(map(is_token, after))
+        assert not set(before) & set(after)
+
+    def test_the_first_of_two_writers_does_not_lift_the_fence_of_the_second(
+        self, store, key, dependency
+    ):
+        store.fence([dependency], "first")
+        store.fence([dependency], "second")
+        assert store.release([dependency], "first") == 0
+        assert not is_token(store.look(key, [dependency])[1][0])
+        assert store.release([dependency], "second") == 0
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    def test_a_writer_who_fences_twice_releases_once(self, store, key, dependency):
+        store.fence([dependency], "writer")
+        store.fence([dependency], "writer")
+        store.release([dependency], "writer")
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    def test_no_mark_of_many_writers_is_lost(self, store, alias, key, dependency):
+        if not store.supports_atomic_fence:
+            pytest.skip("this store may lose a mark")
+        barrier = threading.Barrier(8)
+
+        def fence(writer: str) -> None:
+            barrier.wait()
+            try:
+                store.fence([dependency], writer)
+            finally:
+                close_caches()
+
+        writers = [f"writer{number}" for number in range(8)]
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(fence, writers))
+        for writer in writers:
+            assert not is_token(store.look(key, [dependency])[1][0])
+            assert store.release([dependency], writer) == 0
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    def test_a_release_without_a_fence_is_told_and_gives_a_new_token(self, store, key, dependency):
+        _, [before] = store.look(key, [dependency])
+        assert store.release([dependency], "nobody") == 1
+        _, [after] = store.look(key, [dependency])
+        assert is_token(after)
+        assert after != before
+
+    def test_a_release_counts_only_the_marks_that_were_lost(self, store, alias, key):
+        names = [uuid.uuid4().hex for _ in range(3)]
+        store.fence(names, "writer")
+        self.evict(alias, "g", names[1])
+        assert store.release(names, "writer") == 1
+        assert all(map(is_token, store.look(key, names)[1]))
+
+    def test_a_release_by_another_does_not_lift_a_fence(self, store, key, dependency):
+        store.fence([dependency], "writer")
+        assert store.release([dependency], "another") == 1
+        assert not is_token(store.look(key, [dependency])[1][0])
+
+    def test_an_evicted_mark_makes_room_for_a_new_token_and_the_release_for_another(
+        self, store, alias, key, dependency
+    ):
+        _, [before] = store.look(key, [dependency])
+        store.fence([dependency], "writer")
+        self.evict(alias, "g", dependency)
+        _, [between] = store.look(key, [dependency])
+        assert store.release([dependency], "writer") == 1
+        _, [after] = store.look(key, [dependency])
+        assert len({before, between, after}) == 3
+        assert is_token(after)
+
+    # Deadlines
+
+    def test_the_mark_of_a_writer_who_died_falls_with_the_next_release(
+        self, store, alias, key, dependency
+    ):
+        self.put(alias, "g", dependency, f"!dead:{PAST:.3f};".encode())
+        store.fence([dependency], "writer")
+        assert store.release([dependency], "writer") == 0
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    def test_a_writer_beyond_its_deadline_has_lost_its_mark(self, store, alias, key, dependency):
+        self.put(alias, "g", dependency, f"!late:{PAST:.3f};".encode())
+        assert store.release([dependency], "late") == 1
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    def test_a_writer_beyond_its_deadline_leaves_the_fence_of_another(
+        self, store, alias, key, dependency
+    ):
+        alive = time.time() + 1000
+        mark = f"!late:{PAST:.3f};alive:{alive:.3f};"
+        self.put(alias, "g", dependency, mark.encode())
+        assert store.release([dependency], "late") == 1
+        assert not is_token(store.look(key, [dependency])[1][0])
+        assert store.release([dependency], "alive") == 0
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    # Eviction
+
+    def test_an_evicted_generation_comes_back_as_another(self, store, alias, key, dependency):
+        _, [before] = store.look(key, [dependency])
+        self.evict(alias, "g", dependency)
+        _, [after] = store.look(key, [dependency])
+        assert is_token(after)
+        assert after != before
+
+    def test_an_evicted_entry_is_not_found_and_costs_no_generation(
+        self, store, alias, key, dependency
+    ):
+        store.fill(key, b"entry", 30)
+        tokens = store.look(key, [dependency])[1]
+        self.evict(alias, "e", key)
+        assert store.look(key, [dependency]) == (None, tokens)
+
+    # What others left behind
+
+    @pytest.mark.parametrize("garbage", [b"", b"short", b"x" * 17, "text", 17, None, ["list"]])
+    def test_garbage_in_place_of_a_generation_is_no_token(
+        self, store, alias, key, dependency, garbage
+    ):
+        self.put(alias, "g", dependency, garbage)
+        _, [token] = store.look(key, [dependency])
+        assert len(token) != TOKEN_SIZE or is_token(token)
+
+    @pytest.mark.parametrize(
+        "garbage",
+        [b"", b"short", b"!", b"!;;", b"!a", b"!a:b;", b"!\xff:9;", b"!a:1", "text", 17, ["list"]],
+    )
+    def test_garbage_in_place_of_a_generation_does_not_outlive_a_write(
+        self, store, alias, key, dependency, garbage
+    ):
+        self.put(alias, "g", dependency, garbage)
+        store.fence([dependency], "writer")
+        assert not is_token(store.look(key, [dependency])[1][0])
+        store.release([dependency], "writer")
+        assert is_token(store.look(key, [dependency])[1][0])
+
+    @pytest.mark.parametrize("garbage", [b"", b"\x80\x05garbage", "text", 17, ["list"]])
+    def test_garbage_in_place_of_an_entry_is_bytes_or_nothing(
+        self, store, alias, key, dependency, garbage
+    ):
+        self.put(alias, "e", key, garbage)
+        entry, [token] = store.look(key, [dependency])
+        assert entry is None or isinstance(entry, bytes)
+        assert is_token(token)
+
+    # Counts
+
+    def test_counts_add_up(self, store):
+        hits, misses = f"{uuid.uuid4()}:hits", f"{uuid.uuid4()}:misses"
+        store.add_counts({hits: 2, misses: 1})
+        store.add_counts({hits: 3})
+        assert store.read_counts([hits, misses]) == {hits: 5, misses: 1}
+
+    def test_a_count_that_is_not_there_is_left_out(self, store):
+        assert store.read_counts([uuid.uuid4().hex]) == {}
+
+    def test_no_counts_are_no_error(self, store):
+        store.add_counts({})
+        assert store.read_counts([]) == {}
+
+    def test_large_counts_are_kept(self, store):
+        name = uuid.uuid4().hex
+        store.add_counts({name: 3_000_000_000})
+        store.add_counts({name: 3_000_000_000})
+        assert store.read_counts([name]) == {name: 6_000_000_000}
+
+    def test_counts_of_several_threads_add_up(self, store):
+        if not store.supports_atomic_count:
+            pytest.skip("this store may lose a count")
+        name = uuid.uuid4().hex
+        store.add_counts({name: 1})
+
+        def add() -> None:
+            try:
+                for _ in range(20):
+                    store.add_counts({name: 1})
+            finally:
+                close_caches()
+
+        run_at_once(add, threads=4)
+        assert store.read_counts([name]) == {name: 81}
+
+
+def is_token(value: bytes) -> bool:
+    return len(value) == TOKEN_SIZE and not value.startswith(b"!")
+
+
+def run_at_once(function: Callable[[], None], *, threads: int) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(function) for _ in range(threads)]:
+            done.result()
+
+
+def close_caches() -> None:
+    """Close what this thread has opened: each thread has its own cache objects."""
+    caches.close_all()
