@@ -1,0 +1,259 @@
+"""Redis and Valkey, through django-redis and through Django's own cache."""
+
+import pickle
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from django.conf import settings
+from django.core.cache import caches
+from django.db import transaction
+
+from querycache import stores
+from querycache.stores import RedisStore
+from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL
+from tests import servers
+from tests.stores.conformance import StoreConformance, is_token
+from tests.stores.wire import Wire
+from tests.testapp.models import Secret, Tag
+
+pytestmark = pytest.mark.skipif(
+    bool(servers.missing("valkey")), reason=str(servers.missing("valkey"))
+)
+
+
+def client_of(alias):
+    return redis.Redis.from_url(settings.CACHES[alias]["LOCATION"], protocol=2)
+
+
+def name_of(alias, kind, name):
+    return f"{caches[alias].make_key('querycache')}:{kind}:{name}"
+
+
+class RedisConformance(StoreConformance):
+    @pytest.fixture
+    def client(self, alias):
+        with client_of(alias) as client:
+            yield client
+
+    def put(self, alias, kind, name, value):
+        with client_of(alias) as client:
+            plain = value if isinstance(value, bytes) else pickle.dumps(value)
+            client.set(name_of(alias, kind, name), plain, ex=60)
+
+    def found(self, alias, kind, name):
+        with client_of(alias) as client:
+            return client.get(name_of(alias, kind, name))
+
+    def evict(self, alias, kind, name):
+        with client_of(alias) as client:
+            client.delete(name_of(alias, kind, name))
+
+    def test_it_is_a_redis_store_and_strict(self, store):
+        assert isinstance(store, RedisStore)
+        assert store.supports_atomic_fence
+        assert store.supports_atomic_count
+        assert not store.joins_transactions
+
+    def test_every_key_has_the_prefix_and_expires(self, store, alias, client, key):
+        client.flushdb()
+        store.look(key, ["a", "b"])
+        store.fill(key, b"entry", 30)
+        store.fence(["b", "c"], "writer")
+        store.fence(["c"], "another")
+        store.release(["b", "c"], "writer")
+        store.release(["d"], "nobody")
+        store.add_counts({"count": 1})
+        prefix = caches[alias].make_key("querycache").encode()
+        names = client.keys()
+        assert len(names) == 6
+        for name in names:
+            assert name.startswith(prefix + b":")
+            assert client.pttl(name) > 0
+
+    def test_what_is_written_lives_as_long_as_it_should(self, store, alias, client, key, dependency):
+        store.look(key, [dependency])
+        store.fill(key, b"entry", 1.5)
+        assert 0 < client.pttl(name_of(alias, "e", key)) <= 1500
+        generation = name_of(alias, "g", dependency)
+        assert GENERATION_TTL - 60 < client.ttl(generation) <= GENERATION_TTL
+        store.fence([dependency], "writer")
+        store.fence([dependency], "another")
+        assert 0 < client.ttl(generation) <= FENCE_SECONDS
+        store.release([dependency], "writer")
+        assert 0 < client.ttl(generation) <= FENCE_SECONDS
+        store.release([dependency], "another")
+        assert GENERATION_TTL - 60 < client.ttl(generation) <= GENERATION_TTL
+
+    def test_a_deadline_is_that_of_the_servers_clock(
+        self, store, alias, client, key, dependency, monkeypatch
+    ):
+        monkeypatch.setattr(time, "time", lambda: 5.0)
+        store.fence([dependency], "writer")
+        _, deadline = self.found(alias, "g", dependency)[1:].rstrip(b";").split(b":")
+        seconds, _ = client.time()
+        assert seconds < float(deadline) <= seconds + FENCE_SECONDS + 1
+
+    def test_a_generation_of_another_type_does_not_pass_for_a_token(
+        self, store, alias, client, key, dependency
+    ):
+        client.rpush(name_of(alias, "g", dependency), "a list")
+        # As MGET does: what is no string is not there.
+        entry, [token] = store.look(key, [dependency])
+        assert entry is None
+        assert not is_token(token)
+
+    def test_the_scripts_survive_script_flush(self, store, client, key, dependency):
+        store.fence([dependency], "writer")
+        client.script_flush()
+        assert store.release([dependency], "writer") == 0
+        client.script_flush()
+        store.fence([dependency, "other"], "writer")
+        assert store.release([dependency, "other"], "writer") == 0
+
+
+class TestDjangoRedis(RedisConformance):
+    @pytest.fixture
+    def alias(self):
+        return "redis"
+
+
+class TestBuiltin(RedisConformance):
+    @pytest.fixture
+    def alias(self):
+        return "redis_builtin"
+
+
+def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
+    with servers.Valkey() as server:
+        settings.CACHES = {
+            **settings.CACHES,
+            "restarted": {
+                "BACKEND": "django_redis.cache.RedisCache",
+                "LOCATION": f"{server.address}/0",
+            },
+        }
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "restarted"}
+        store = stores.get_store()
+        _, [before] = store.look("key", ["dependency"])
+        store.fence(["dependency"], "writer")
+        server.kill()
+        server.start()
+        assert store.release(["dependency"], "writer") == 1
+        _, [after] = store.look("key", ["dependency"])
+        assert is_token(after)
+        assert after != before
+        caches["restarted"].close()
+
+
+# At the wire --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["django_redis.cache", "django.core.cache.backends.redis"])
+def wire(request, settings):
+    """Let querycache speak to the server through a proxy that counts."""
+    address = urlsplit(servers.address("valkey"))
+    with Wire(address.hostname, address.port) as wire:
+        settings.CACHES = {
+            **settings.CACHES,
+            "counted": {
+                "BACKEND": f"{request.param}.RedisCache",
+                "LOCATION": f"redis://127.0.0.1:{wire.port}/2",
+                "KEY_PREFIX": settings.KEY_PREFIX,
+            },
+        }
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "counted"}
+        store = stores.get_store()
+        # A connection says hello, and scripts are loaded, once.
+        store.fence(["warm"], "writer")
+        store.release(["warm"], "writer")
+        yield wire
+        store._client.connection_pool.disconnect()
+        caches["counted"].close()
+
+
+def test_a_look_is_one_command_in_one_round_trip(wire):
+    store = stores.get_store()
+    names = [f"dependency {number}" for number in range(5)]
+    store.look("key", names)
+    with wire.traffic() as traffic:
+        store.look("key", names)
+    assert (traffic.round_trips, traffic.commands) == (1, ["MGET"])
+
+
+def test_a_look_that_makes_generations_is_two_round_trips(wire):
+    store = stores.get_store()
+    store._client.flushdb()
+    with wire.traffic() as traffic:
+        store.look("key", ["one", "two"])
+    assert traffic.round_trips == 2
+    assert traffic.commands == ["MGET", "SET", "SET", "MGET"]
+
+
+def test_a_fill_is_one_command_in_one_round_trip(wire):
+    with wire.traffic() as traffic:
+        stores.get_store().fill("key", b"entry" * 100_000, 30)
+    assert (traffic.round_trips, traffic.commands) == (1, ["SET"])
+
+
+@pytest.mark.parametrize("step", ["fence", "release"])
+def test_a_fence_and_a_release_are_one_round_trip_each(wire, step):
+    with wire.traffic() as traffic:
+        getattr(stores.get_store(), step)(["one", "two", "three"], "writer")
+    assert (traffic.round_trips, traffic.commands) == (1, ["EVALSHA"] * 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hit_is_one_round_trip_and_no_sql(wire, count_sql):
+    Tag.objects.create(name="tag")
+    list(Tag.objects.all())
+    with wire.traffic() as traffic, count_sql() as statements:
+        list(Tag.objects.all())
+    assert (traffic.round_trips, traffic.commands, statements) == (1, ["MGET"], [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_miss_is_two_round_trips(wire):
+    list(Tag.objects.all())
+    Tag.objects.create(name="tag")
+    with wire.traffic() as traffic:
+        list(Tag.objects.all())
+    assert (traffic.round_trips, traffic.commands) == (2, ["MGET", "SET"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wire):
+    with wire.traffic() as traffic:
+        with transaction.atomic():
+            for name in ("one", "two", "three"):
+                Tag.objects.create(name=name)
+            Tag.objects.update(name="same")
+    assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_write_in_autocommit_is_two_round_trips(wire):
+    with wire.traffic() as traffic:
+        Tag.objects.create(name="one")
+    assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
+    with wire.traffic() as traffic:
+        Tag.objects.update(name="two")
+    assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_is_rolled_back_is_no_round_trip(wire):
+    with wire.traffic() as traffic, transaction.atomic():
+        Tag.objects.create(name="one")
+        transaction.set_rollback(True)
+    assert traffic.round_trips == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_is_not_opted_in_is_no_round_trip(wire):
+    with wire.traffic() as traffic:
+        secret = Secret.objects.create(text="mine")
+        list(Secret.objects.all())
+        secret.delete()
+    assert traffic.round_trips == 0
