@@ -2,8 +2,8 @@
 Reads a queryset from text, for ``manage.py querycache explain``.
 
 The text is parsed and never run as Python: it has to be a model, its manager and a chain of lazy
-queryset methods, whose arguments are literals, ``Q``, ``F`` and the common aggregates. What else is in
-it is refused by name, so that explaining a query cannot write, nor run another query.
+queryset methods, whose arguments are literals, ``Q``, ``F`` and the common aggregates. What else is
+in it is refused by name: explaining a query neither writes nor runs another one.
 """
 
 import ast
