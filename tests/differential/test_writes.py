@@ -88,7 +88,9 @@ def test_reads_after_a_write_are_those_of_the_database(
     check_all(WRITES, MODES[mode], library, elsewhere, count_sql, subtests)
 
 
-@pytest.mark.parametrize("mode", sorted(MODES.keys() - {"in autocommit", "in atomic()", "rolled back"}))
+@pytest.mark.parametrize(
+    "mode", sorted(MODES.keys() - {"in autocommit", "in atomic()", "rolled back"})
+)
 def test_reads_after_any_kind_of_transaction_are_those_of_the_database(
     using, mode, library, elsewhere, count_sql, subtests
 ):

@@ -28,8 +28,8 @@ class Write:
     A write to the library.
 
     ``is_one_statement`` says that it may run in a transaction that Django does not know of.
-    ``on`` are the vendors on which it runs. ``is_ddl`` says that MySQL commits it implicitly and that
-    PostgreSQL locks the table for it, readers included.
+    ``on`` are the vendors on which it runs. ``is_ddl`` says that MySQL commits it implicitly, and
+    that PostgreSQL locks the table for it, readers included.
     """
 
     name: str
@@ -77,9 +77,9 @@ def atomic(using: str) -> Iterator[None]:
 
 @contextmanager
 def nested(using: str) -> Iterator[None]:
-    with transaction.atomic(using=using):
-        with transaction.atomic(using=using), transaction.atomic(using=using, savepoint=False):
-            yield
+    again = transaction.atomic(using=using, savepoint=False)
+    with transaction.atomic(using=using), transaction.atomic(using=using), again:
+        yield
 
 
 @contextmanager
@@ -165,7 +165,9 @@ MODES = {
     "in nested atomic()": Mode(nested),
     "rolled back": Mode(rolled_back, commits=False, keeps_entries=True),
     "rolled back by set_rollback()": Mode(set_to_roll_back, commits=False, keeps_entries=True),
-    "rolled back around a savepoint": Mode(rolled_back_around_a_savepoint, commits=False, keeps_entries=True),
+    "rolled back around a savepoint": Mode(
+        rolled_back_around_a_savepoint, commits=False, keeps_entries=True
+    ),
     "in a savepoint that is rolled back": Mode(savepoint_rolled_back, commits=False),
     "committed by hand": Mode(committed_by_hand),
     "rolled back by hand": Mode(rolled_back_by_hand, commits=False, keeps_entries=True),
@@ -283,9 +285,7 @@ def new_tags(*names: str) -> list[models.Tag]:
 
 
 def update_or_create(db: Library) -> None:
-    db.books.update_or_create(
-        name="Dune", defaults={"pages": 1}, create_defaults={"pages": 2}
-    )
+    db.books.update_or_create(name="Dune", defaults={"pages": 1}, create_defaults={"pages": 2})
 
 
 def load_a_fixture(db: Library) -> None:
@@ -345,6 +345,8 @@ def note_on(db: Library, name: str) -> models.Note:
 
 UPDATE = "UPDATE testapp_tag SET name = 'changed' WHERE name = 'desert'"
 
+NEW_GUEST = "INSERT INTO testapp_seat VALUES (7, 1, 'new')"
+
 WRITES = [
     # One row
     Write("create", lambda db: db.tags.create(name="new")),
@@ -363,16 +365,27 @@ WRITES = [
     Write("delete that sets a default", lambda db: db.shelves.get(name="third").delete()),
     Write("delete of the target of a relation", lambda db: db.tags.get(name="desert").delete()),
     # A child, a proxy, strange keys and names
-    Write("create of a child", lambda db: db.textbooks.create(name="T", author=db.author("Nobody"), subject="t")),
+    Write(
+        "create of a child",
+        lambda db: db.textbooks.create(name="T", author=db.author("Nobody"), subject="t"),
+    ),
     Write("save of a child", save_a_child),
     Write("save of the parent of a child", save_the_parent_of_a_child),
     Write("delete of a child", lambda db: db.textbooks.get().delete()),
     Write("delete of the parent of a child", lambda db: db.book("Ecology").delete()),
-    Write("delete of a child that keeps its parent", lambda db: db.textbooks.get().delete(keep_parents=True)),
+    Write(
+        "delete of a child that keeps its parent",
+        lambda db: db.textbooks.get().delete(keep_parents=True),
+    ),
     Write("update of a child", lambda db: db.textbooks.update(subject="earth")),
-    Write("update of a parent by its child", lambda db: db.textbooks.update(pages=1, subject="both")),
+    Write(
+        "update of a parent by its child", lambda db: db.textbooks.update(pages=1, subject="both")
+    ),
     Write("save of a proxy", save_a_proxy),
-    Write("create of a proxy", lambda db: db.cheap_books.create(name="p", author=db.author("Nobody"), price=1)),
+    Write(
+        "create of a proxy",
+        lambda db: db.cheap_books.create(name="p", author=db.author("Nobody"), price=1),
+    ),
     Write("update of a proxy", lambda db: db.cheap_books.update(pages=1), is_one_statement=True),
     Write("delete of a proxy", lambda db: db.cheap_books.all().delete()),
     Write("save of a row with two keys", save_both_keys),
@@ -384,8 +397,18 @@ WRITES = [
     # Many rows
     Write("update", lambda db: db.books.filter(name="Dune").update(pages=1), is_one_statement=True),
     Write("update with F", lambda db: db.books.update(pages=F("pages") + 1), is_one_statement=True),
-    Write("update with Case", lambda db: db.books.update(name=Case(When(pages__gt=200, then=Value("long")), default=Upper("name"))), is_one_statement=True),
-    Write("update with a subquery", lambda db: db.authors.filter(books__in=db.books.filter(pages__gt=200)).update(name="long"), is_one_statement=True),
+    Write(
+        "update with Case",
+        lambda db: db.books.update(
+            name=Case(When(pages__gt=200, then=Value("long")), default=Upper("name"))
+        ),
+        is_one_statement=True,
+    ),
+    Write(
+        "update with a subquery",
+        lambda db: db.authors.filter(books__in=db.books.filter(pages__gt=200)).update(name="long"),
+        is_one_statement=True,
+    ),
     Write("update over a join", lambda db: db.books.filter(author__name="Herbert").update(pages=3)),
     Write("delete of a queryset", lambda db: db.books.filter(pages__gt=200).delete()),
     Write("delete over a join", lambda db: db.edits.filter(book__name="Dune").delete()),
@@ -402,21 +425,42 @@ WRITES = [
     Write("related remove", lambda db: db.publishers.get(name="Ace").books.remove(db.book("Dune"))),
     Write("related clear", lambda db: db.publishers.get(name="Ace").books.clear()),
     Write("many-to-many add", lambda db: db.book("Dune").tags.add(db.tags.get(name="unused"))),
-    Write("many-to-many add backwards", lambda db: db.tags.get(name="unused").books.add(db.book("Dune"))),
-    Write("many-to-many remove", lambda db: db.book("Dune").tags.remove(db.tags.get(name="desert"))),
-    Write("many-to-many remove backwards", lambda db: db.tags.get(name="desert").books.remove(db.book("Dune"))),
+    Write(
+        "many-to-many add backwards",
+        lambda db: db.tags.get(name="unused").books.add(db.book("Dune")),
+    ),
+    Write(
+        "many-to-many remove", lambda db: db.book("Dune").tags.remove(db.tags.get(name="desert"))
+    ),
+    Write(
+        "many-to-many remove backwards",
+        lambda db: db.tags.get(name="desert").books.remove(db.book("Dune")),
+    ),
     Write("many-to-many set", lambda db: db.book("Dune").tags.set([db.tags.get(name="unused")])),
-    Write("many-to-many set backwards", lambda db: db.tags.get(name="desert").books.set([db.book("Earthsea")])),
+    Write(
+        "many-to-many set backwards",
+        lambda db: db.tags.get(name="desert").books.set([db.book("Earthsea")]),
+    ),
     Write("many-to-many clear", lambda db: db.book("Dune").tags.clear()),
     Write("many-to-many clear backwards", lambda db: db.tags.get(name="desert").books.clear()),
     Write("many-to-many create", lambda db: db.book("Dune").tags.create(name="fresh")),
-    Write("many-to-many with defaults of through", lambda db: db.book("Dune").editors.add(db.author("Nobody"), through_defaults={"role": "guest"})),
-    Write("many-to-many through set", lambda db: db.book("Dune").editors.set([db.author("Nobody")])),
+    Write(
+        "many-to-many with defaults of through",
+        lambda db: db.book("Dune").editors.add(
+            db.author("Nobody"), through_defaults={"role": "guest"}
+        ),
+    ),
+    Write(
+        "many-to-many through set", lambda db: db.book("Dune").editors.set([db.author("Nobody")])
+    ),
     Write("many-to-many of a child", lambda db: db.textbooks.get().tags.clear()),
     Write("row of through", lambda db: db.tagged.filter(tag__name="desert").delete()),
     Write("generic create", lambda db: generic(db, "Herbert").create(text="new")),
     Write("generic add", lambda db: generic(db, "Herbert").add(note_on(db, "desert"), bulk=False)),
-    Write("generic add of a saved one", lambda db: generic(db, "Herbert").add(*generic(db, "Le Guin").all())),
+    Write(
+        "generic add of a saved one",
+        lambda db: generic(db, "Herbert").add(*generic(db, "Le Guin").all()),
+    ),
     Write("generic remove", lambda db: generic(db, "Herbert").remove(generic(db, "Herbert").get())),
     Write("generic set", lambda db: generic(db, "Herbert").set([])),
     Write("generic clear", lambda db: generic(db, "Herbert").clear()),
@@ -425,19 +469,28 @@ WRITES = [
     Write("asave", lambda db: twin(changed(db.book("Dune"), pages=1).asave)),
     Write("aupdate", lambda db: twin(db.books.aupdate, pages=1), is_one_statement=True),
     Write("adelete", lambda db: twin(db.edits.filter(role="editor").adelete)),
-    Write("many-to-many aadd", lambda db: twin(db.book("Dune").tags.aadd, db.tags.get(name="unused"))),
+    Write(
+        "many-to-many aadd", lambda db: twin(db.book("Dune").tags.aadd, db.tags.get(name="unused"))
+    ),
     # By a command
     Write("loaddata", load_a_fixture),
     # Raw SQL
     raw("UPDATE", UPDATE),
     raw("INSERT", "INSERT INTO testapp_tag (name) VALUES (%s)", ["inserted"]),
-    raw("INSERT with named parameters", "INSERT INTO testapp_tag (name) VALUES (%(name)s)", {"name": "named"}),
+    raw(
+        "INSERT with named parameters",
+        "INSERT INTO testapp_tag (name) VALUES (%(name)s)",
+        {"name": "named"},
+    ),
     raw("INSERT with a SELECT", "INSERT INTO testapp_tag (name) SELECT name FROM testapp_author"),
     raw("DELETE", "DELETE FROM testapp_edit WHERE role = %s", ["editor"]),
     raw("in lower case", "update testapp_tag set name = 'changed'"),
     raw(
         "table in upper case",
-        {vendor: UPDATE.replace("testapp_tag", "TESTAPP_TAG") for vendor in ("sqlite", "postgresql")},
+        {
+            vendor: UPDATE.replace("testapp_tag", "TESTAPP_TAG")
+            for vendor in ("sqlite", "postgresql")
+        },
     ),
     raw(
         "quoted names",
@@ -466,7 +519,7 @@ WRITES = [
             "postgresql": """UPDATE "odd ✨ table; select.from" SET name = 'x'""",
         },
     ),
-    raw("text that looks like SQL", "UPDATE testapp_tag SET name = '; SELECT 1 -- FROM x' WHERE name = 'desert'"),
+    raw("text that looks like SQL", "UPDATE testapp_tag SET name = '; SELECT 1 -- FROM x'"),
     raw(
         "CTE that reads",
         {
@@ -474,28 +527,60 @@ WRITES = [
             "postgresql": f"WITH t AS (SELECT 1) {UPDATE}",
         },
     ),
-    raw("CTE that writes", {"postgresql": f"WITH t AS ({UPDATE} RETURNING id) SELECT count(*) FROM t"}),
-    raw("upsert", {
-        "sqlite": "INSERT INTO testapp_seat (row, number, guest) VALUES (7, 1, 'up') ON CONFLICT (row, number) DO UPDATE SET guest = 'up'",
-        "postgresql": "INSERT INTO testapp_seat (\"row\", number, guest) VALUES (7, 1, 'up') ON CONFLICT (\"row\", number) DO UPDATE SET guest = 'up'",
-        "mysql": "INSERT INTO testapp_seat (`row`, number, guest) VALUES (7, 1, 'up') ON DUPLICATE KEY UPDATE guest = 'up'",
-    }),
-    raw("REPLACE", {
-        "sqlite": "REPLACE INTO testapp_seat (row, number, guest) VALUES (7, 1, 'replaced')",
-        "mysql": "REPLACE INTO testapp_seat (`row`, number, guest) VALUES (7, 1, 'replaced')",
-    }),
-    raw("UPDATE of two tables", {"mysql": "UPDATE testapp_tag t, testapp_author a SET t.name = 'two', a.name = 'tables'"}),
-    raw("UPDATE with a join", {"mysql": "UPDATE testapp_author a JOIN testapp_book b ON b.author_id = a.id SET b.pages = 1, a.email = 'x'"}),
-    raw("DELETE with a join", {"mysql": "DELETE e FROM testapp_edit e JOIN testapp_book b ON e.book_id = b.id WHERE b.name = 'Dune'"}),
-    raw("UPDATE from a table", {
-        "sqlite": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
-        "postgresql": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
-    }),
-    raw("DELETE using a table", {"postgresql": "DELETE FROM ONLY testapp_edit e USING testapp_book b WHERE e.book_id = b.id"}),
-    raw("TRUNCATE", {
-        "postgresql": "TRUNCATE testapp_note, testapp_edit",
-        "mysql": "TRUNCATE TABLE testapp_note",
-    }, is_ddl=True),
+    raw(
+        "CTE that writes",
+        {"postgresql": f"WITH t AS ({UPDATE} RETURNING id) SELECT count(*) FROM t"},
+    ),
+    raw(
+        "upsert",
+        {
+            "sqlite": f"{NEW_GUEST} ON CONFLICT (row, number) DO UPDATE SET guest = 'up'",
+            "postgresql": f"{NEW_GUEST} ON CONFLICT (row, number) DO UPDATE SET guest = 'up'",
+            "mysql": f"{NEW_GUEST} ON DUPLICATE KEY UPDATE guest = 'up'",
+        },
+    ),
+    raw(
+        "REPLACE",
+        {
+            "sqlite": "REPLACE INTO testapp_seat (row, number, guest) VALUES (7, 1, 'replaced')",
+            "mysql": "REPLACE INTO testapp_seat (`row`, number, guest) VALUES (7, 1, 'replaced')",
+        },
+    ),
+    raw(
+        "UPDATE of two tables",
+        {"mysql": "UPDATE testapp_tag t, testapp_author a SET t.name = 'two', a.name = 'tables'"},
+    ),
+    raw(
+        "UPDATE with a join",
+        {
+            "mysql": "UPDATE testapp_author a JOIN testapp_book b ON b.author_id = a.id SET b.pages = 1"
+        },
+    ),
+    raw(
+        "DELETE with a join",
+        {"mysql": "DELETE e FROM testapp_edit e JOIN testapp_book b ON e.book_id = b.id"},
+    ),
+    raw(
+        "UPDATE from a table",
+        {
+            "sqlite": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
+            "postgresql": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
+        },
+    ),
+    raw(
+        "DELETE using a table",
+        {
+            "postgresql": "DELETE FROM ONLY testapp_edit e USING testapp_book b WHERE e.book_id = b.id"
+        },
+    ),
+    raw(
+        "TRUNCATE",
+        {
+            "postgresql": "TRUNCATE testapp_note, testapp_edit",
+            "mysql": "TRUNCATE TABLE testapp_note",
+        },
+        is_ddl=True,
+    ),
     raw("several statements", {"postgresql": f"SELECT 1; {UPDATE}; DELETE FROM testapp_edit"}),
     raw("statement in a block", {"postgresql": f"DO $$ BEGIN {UPDATE}; END $$"}),
     raw("EXPLAIN ANALYZE", {"postgresql": f"EXPLAIN ANALYZE {UPDATE}"}),
@@ -505,7 +590,7 @@ WRITES = [
     Write("raw() with RETURNING", returning_through_raw, True, ANY - {"mysql"}),
     Write("executemany", many_tags, is_one_statement=True),
     Write("executemany of DELETE", many_books_deleted, is_one_statement=True),
-]  # fmt: skip
+]
 
 TYPICAL = {
     "create", "save", "get_or_create", "update_or_create that updates", "delete that cascades",
@@ -517,8 +602,14 @@ TYPICAL = {
 
 if hasattr(models, "DatabasePlacement"):  # Django 6.1
     WRITES += [
-        Write("delete that cascades in the database", lambda db: db.shelves.get(name="fourth").delete()),
-        raw("DELETE that cascades in the database", "DELETE FROM testapp_shelf WHERE name = 'fourth'"),
+        Write(
+            "delete that cascades in the database",
+            lambda db: db.shelves.get(name="fourth").delete(),
+        ),
+        raw(
+            "DELETE that cascades in the database",
+            "DELETE FROM testapp_shelf WHERE name = 'fourth'",
+        ),
     ]
 
 
@@ -535,15 +626,23 @@ WATCHES: list[Callable[[Library], Any]] = [
     lambda db: list(
         db.books.order_by("pk").values_list("name", "pages", "author__name", "publisher__name")
     ),
-    lambda db: list(db.authors.order_by("pk", "books__pk").values_list("name", "books__name", "books__sequel_to__name")),
+    lambda db: list(
+        db.authors.order_by("pk", "books__pk").values_list(
+            "name", "books__name", "books__sequel_to__name"
+        )
+    ),
     lambda db: list(db.tagged.order_by("pk").values_list("book__name", "tag__name")),
     lambda db: list(db.edits.order_by("pk").values_list("book__name", "editor__name", "role")),
     lambda db: [(book.name, book.subject) for book in db.textbooks.order_by("pk")],
     lambda db: list(db.notes.order_by("pk").values_list("text", "object_id")),
-    lambda db: list(db.placements.order_by("pk").values_list("cascades__name", "nulls", "defaults")),
+    lambda db: list(
+        db.placements.order_by("pk").values_list("cascades__name", "nulls", "defaults")
+    ),
     lambda db: list(db.seats.order_by("row", "number").values_list("pk", "guest")),
     names,
     lambda db: db.books.count(),
 ]
 if hasattr(models, "DatabasePlacement"):
-    WATCHES.append(lambda db: list(db.of(models.DatabasePlacement).values_list("cascades", "nulls")))
+    WATCHES.append(
+        lambda db: list(db.of(models.DatabasePlacement).values_list("cascades", "nulls"))
+    )

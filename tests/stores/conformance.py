@@ -30,8 +30,8 @@ class StoreConformance:
     """
     ``dependency`` and ``key`` are names that no other test uses.
 
-    ``put``, ``found`` and ``evict`` reach below the store: they set, return and remove the bytes that
-    it keeps of a generation ("g"), an entry ("e") or a count ("s").
+    ``put``, ``found`` and ``evict`` reach below the store: they set, return and remove the bytes
+    that it keeps of a generation ("g"), an entry ("e") or a count ("s").
     """
 
     @pytest.fixture
@@ -70,7 +70,9 @@ class StoreConformance:
     def test_a_token_stays_the_same(self, store, key, dependency):
         assert store.look(key, [dependency]) == store.look(key, [dependency])
 
-    def test_each_dependency_has_a_token_of_its_own_in_the_order_that_was_asked_for(self, store, key):
+    def test_each_dependency_has_a_token_of_its_own_in_the_order_that_was_asked_for(
+        self, store, key
+    ):
         names = [uuid.uuid4().hex for _ in range(4)]
         store.look(key, names[:2])
         _, tokens = store.look(key, names)
@@ -111,7 +113,7 @@ class StoreConformance:
 
         with ThreadPoolExecutor(4) as threads:
             tokens = {look.result() for look in [threads.submit(look) for _ in range(4)]}
-        # Where creating is not atomic, one may be left with a token that is nobody's: it only misses.
+        # Where creating is not atomic, one may be left with a token of its own: it only misses.
         assert store.look(key, [dependency])[1][0] in tokens
         assert len(tokens) == 1 or not store.supports_atomic_fence
 

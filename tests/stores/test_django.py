@@ -129,14 +129,14 @@ class TestDatabase(DjangoConformance):
         other.close()
         connection.close()
 
-    def test_a_fence_that_the_database_refused_is_an_error(self, store, dependency, locked_database):
+    def test_a_fence_that_the_database_refused_is_an_error(
+        self, store, dependency, locked_database
+    ):
         # DatabaseCache.set() swallows the error, and nobody would know that there is no fence.
         with pytest.raises(Exception):  # noqa: B017  (each client has its own)
             store.fence([dependency], "writer")
 
-    def test_a_release_that_the_database_refused_is_an_error(
-        self, store, key, dependency, request
-    ):
+    def test_a_release_that_the_database_refused_is_an_error(self, store, key, dependency, request):
         store.fence([dependency], "writer")
         request.getfixturevalue("locked_database")
         with pytest.raises(Exception):  # noqa: B017

@@ -72,7 +72,9 @@ class RedisConformance(StoreConformance):
             assert name.startswith(prefix + b":")
             assert client.pttl(name) > 0
 
-    def test_what_is_written_lives_as_long_as_it_should(self, store, alias, client, key, dependency):
+    def test_what_is_written_lives_as_long_as_it_should(
+        self, store, alias, client, key, dependency
+    ):
         store.look(key, [dependency])
         store.fill(key, b"entry", 1.5)
         assert 0 < client.pttl(name_of(alias, "e", key)) <= 1500
@@ -224,11 +226,10 @@ def test_a_miss_is_two_round_trips(wire):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wire):
-    with wire.traffic() as traffic:
-        with transaction.atomic():
-            for name in ("one", "two", "three"):
-                Tag.objects.create(name=name)
-            Tag.objects.update(name="same")
+    with wire.traffic() as traffic, transaction.atomic():
+        for name in ("one", "two", "three"):
+            Tag.objects.create(name=name)
+        Tag.objects.update(name="same")
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
 
 

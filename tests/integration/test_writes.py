@@ -1,0 +1,191 @@
+"""Writes that come in by a side door."""
+
+import threading
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+from django.db.models.signals import post_save
+
+from tests.testapp.models import Author, Book, Note, Tag
+
+
+@pytest.fixture
+def tag(using):
+    return Tag.objects.using(using).create(name="old")
+
+
+def names(using):
+    return sorted(Tag.objects.using(using).values_list("name", flat=True))
+
+
+def execute(using, *statements):
+    with connections[using].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+RENAME = "UPDATE testapp_tag SET name = 'new'"
+ROUTINES = {
+    "postgresql": (
+        f"CREATE FUNCTION rename_tags() RETURNS void LANGUAGE sql AS $$ {RENAME} $$",
+        f"CREATE PROCEDURE rename_tags_too() LANGUAGE sql AS $$ {RENAME} $$",
+        "DROP FUNCTION rename_tags",
+        "DROP PROCEDURE rename_tags_too",
+    ),
+    "mysql": (
+        f"CREATE FUNCTION rename_tags() RETURNS INT BEGIN {RENAME}; RETURN 1; END",
+        f"CREATE PROCEDURE rename_tags_too() {RENAME}",
+        "DROP FUNCTION rename_tags",
+        "DROP PROCEDURE rename_tags_too",
+    ),
+}
+
+
+@pytest.fixture
+def routines(using, tag):
+    """A function and a procedure in the database, both of which write."""
+    vendor = connections[using].vendor
+    if vendor not in ROUTINES:
+        pytest.skip(f"{vendor} has no routines of its own")
+    function, procedure, *drop = ROUTINES[vendor]
+    execute(using, function, procedure)
+    yield
+    execute(using, *drop)
+
+
+@pytest.mark.parametrize("statement", ["SELECT rename_tags()", "CALL rename_tags_too()"])
+def test_a_routine_of_the_database_that_writes_invalidates(using, routines, statement):
+    assert names(using) == ["old"]
+    execute(using, statement)
+    assert names(using) == ["new"]
+
+
+def test_callproc_invalidates(using, routines):
+    assert names(using) == ["old"]
+    with connections[using].cursor() as cursor:
+        cursor.callproc("rename_tags_too" if using == "mariadb" else "rename_tags")
+    assert names(using) == ["new"]
+
+
+def test_a_write_in_the_select_of_a_read_is_seen(using, routines):
+    if connections[using].vendor != "postgresql":
+        pytest.skip("MySQL's function may not write a table that the statement reads")
+    assert names(using) == ["old"]
+    list(Author.objects.using(using).extra(select={"done": "rename_tags()"}))
+    execute(using, "SELECT rename_tags() FROM testapp_tag")
+    assert names(using) == ["new"]
+
+
+def test_a_model_without_the_delete_signal_is_deleted_fast_and_invalidated(
+    using, settings, count_sql
+):
+    Tag.objects.using(using).create(name="old")
+    models = settings.QUERYCACHE["MODELS"]
+    fast = {name: {"DELETE_SIGNAL": False} for name in ("testapp.Tag", "testapp.Note")}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models | fast}
+    assert names(using) == ["old"]
+    with count_sql(using) as statements:
+        Tag.objects.using(using).all().delete()
+    # The rows of the many-to-many table go first.
+    assert [statement.split()[0] for statement in statements][-1] == "DELETE"
+    assert names(using) == []
+    with count_sql(using) as statements:
+        Note.objects.using(using).all().delete()
+    assert len(statements) == 1
+
+
+def test_a_receiver_of_post_save_reads_what_was_saved(using, tag):
+    seen = []
+
+    def look(sender, instance, **kwargs):
+        seen.append(names(using))
+
+    assert names(using) == ["old"]
+    post_save.connect(look, sender=Tag)
+    try:
+        tag.name = "new"
+        tag.save()
+        with transaction.atomic(using=using):
+            tag.name = "newer"
+            tag.save()
+    finally:
+        post_save.disconnect(look, sender=Tag)
+    assert seen == [["new"], ["newer"]]
+    assert names(using) == ["newer"]
+
+
+def test_a_statement_that_fails_changes_nothing_that_is_seen(using, tag):
+    assert names(using) == ["old"]
+    with pytest.raises(Exception, match=r"(?i)null|constraint"), transaction.atomic(using=using):
+        Tag.objects.using(using).update(name="new")
+        Tag.objects.using(using).update(name=None)
+    assert names(using) == ["old"]
+
+
+def test_what_another_thread_writes_is_seen(using, tag):
+    def write():
+        Tag.objects.using(using).update(name="new")
+        connections.close_all()
+
+    assert names(using) == ["old"]
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert names(using) == ["new"]
+
+
+def test_a_write_after_a_rollback_in_the_same_connection_is_published(using, tag):
+    assert names(using) == ["old"]
+    with transaction.atomic(using=using):
+        Tag.objects.using(using).update(name="lost")
+        transaction.set_rollback(True, using=using)
+    assert names(using) == ["old"]
+    Tag.objects.using(using).update(name="new")
+    assert names(using) == ["new"]
+
+
+def test_flush_of_all_tables_is_seen(using, tag):
+    options = {"reset_sequences": False, "inhibit_post_migrate": False, "allow_cascade": False}
+    assert names(using) == ["old"]
+    call_command("flush", database=using, interactive=False, verbosity=0, **options)
+    assert names(using) == []
+
+
+def test_a_table_that_is_made_anew_is_seen(using, tag):
+    if not connections[using].features.can_rollback_ddl:
+        pytest.skip("each DDL statement commits by itself")
+    assert names(using) == ["old"]
+    with transaction.atomic(using=using):
+        execute(using, "ALTER TABLE testapp_tag RENAME TO tag_of_before")
+        execute(using, "CREATE TABLE testapp_tag AS SELECT id, 'new' AS name FROM tag_of_before")
+        assert names(using) == ["new"]
+        transaction.set_rollback(True, using=using)
+    assert names(using) == ["old"]
+
+
+def test_copy_of_psycopg_invalidates(using, tag):
+    if connections[using].vendor != "postgresql":
+        pytest.skip("COPY is PostgreSQL's")
+    assert names(using) == ["old"]
+    statement = "COPY testapp_tag (name) FROM STDIN"
+    with connections[using].cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write_row(["copied"])
+    assert names(using) == ["copied", "old"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_script_of_sqlite_invalidates():
+    Tag.objects.create(name="old")
+    assert names("default") == ["old"]
+    with connection.cursor() as cursor:
+        cursor.executescript(RENAME)
+    assert names("default") == ["new"]
+
+
+def test_a_write_by_the_related_objects_of_another_database_is_published_there(using):
+    author = Author.objects.using(using).create(name="author")
+    assert list(author.books.all()) == []
+    book = Book(name="book", author=author)
+    book.save(using=using)
+    assert list(author.books.all()) == [book]
