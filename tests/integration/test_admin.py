@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import resolve, reverse
 
@@ -245,17 +246,6 @@ def test_flushing_everything(flusher, cached_author):
     assert outcome_of_reading() == "miss"
 
 
-def test_a_flush_takes_effect_at_once_where_requests_are_transactions(
-    flusher, cached_author, monkeypatch
-):
-    from django.db import connections
-
-    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
-    flusher.post(FLUSH_AUTHOR)
-
-    assert outcome_of_reading() == "miss"
-
-
 @pytest.mark.parametrize(("url", "what"), [(FLUSH, "everything"), (FLUSH_AUTHOR, "testapp.Author")])
 def test_a_flush_is_logged_with_who_did_it(url, what, flusher):
     flusher.post(url)
@@ -316,3 +306,12 @@ def test_a_flush_of_a_dead_store_says_that_it_failed(url, flusher, dead_store):
     assert "nothing was flushed" in response.content.decode()
     assert "Flushed" not in response.content.decode()
     assert not LogEntry.objects.exists()
+
+
+def test_where_requests_are_transactions_a_flush_does_not_wait_to_fail(
+    flusher, dead_store, monkeypatch
+):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    response = flusher.post(FLUSH_AUTHOR, follow=True)
+
+    assert "nothing was flushed" in response.content.decode()
