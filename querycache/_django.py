@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.cache.backends.redis import RedisCache
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import (
@@ -30,11 +31,13 @@ __all__ = [
     "MULTI",
     "SINGLE",
     "BaseDatabaseWrapper",
+    "CursorWrapper",
     "Query",
     "SQLCompiler",
     "SQLDeleteCompiler",
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
+    "commits_by_itself",
     "compiled_as",
     "compiles_anew",
     "deletes_in_database",
@@ -43,6 +46,7 @@ __all__ = [
     "nodes_of",
     "parts_of",
     "primary_client",
+    "reads_uncommitted",
     "result_width",
     "table_names",
 ]
@@ -92,16 +96,43 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
+def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool) -> bool:
+    """
+    Say whether SQLite may commit a statement by itself, although autocommit is off.
+
+    With ``set_autocommit(False)`` it is Python's sqlite3 that begins transactions, before
+    statements whose first word it knows as a write (not ``WITH``); and the release of a savepoint
+    that was made outside of a transaction is a commit. In ``atomic()`` Django sends BEGIN.
+    """
+    return (
+        connection.vendor == "sqlite"
+        and not connection.in_atomic_block
+        and (releases_savepoint or not connection.connection.in_transaction)
+    )
+
+
 def is_snapshot(connection: BaseDatabaseWrapper) -> bool:
     """Say whether a transaction of this connection goes on reading what was true when it began."""
     if connection.vendor == "sqlite":
+        return True
+    options = str(connection.settings_dict["OPTIONS"].get("options", ""))
+    if "isolation" in options:  # of libpq: -c default_transaction_isolation=…
         return True
     level = getattr(connection, "isolation_level", None)
     if level is None:
         # PostgreSQL's own default is READ COMMITTED, that of MySQL and MariaDB REPEATABLE READ.
         return connection.vendor != "postgresql"
     name = getattr(level, "name", None) or str(level)
-    return name.lower().replace("_", " ") not in {"read committed", "read uncommitted"}
+    return name.lower().replace("_", " ") != "read committed"
+
+
+def reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Say whether this connection may read what others have not committed, and may yet roll back.
+    """
+    # PostgreSQL takes READ UNCOMMITTED for READ COMMITTED; SQLite has it for shared caches only.
+    level = connection.settings_dict["OPTIONS"].get("isolation_level")
+    return connection.vendor == "mysql" and str(level).lower() == "read uncommitted"
 
 
 def deletes_in_database(model: type[Model]) -> Iterator[type[Model]]:

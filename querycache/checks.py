@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
@@ -38,12 +38,7 @@ def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
         message = f"QUERYCACHE['CACHE'] is {config.cache!r}, which is not in CACHES."
         yield checks.Error(message, hint=hint, id="querycache.E010")
         return
-    try:
-        cache = caches[config.cache]
-    except InvalidCacheBackendError as error:
-        hint = "Install the backend, or correct its path."
-        yield checks.Error(f"CACHES[{config.cache!r}]: {error}", hint=hint, id="querycache.E011")
-        return
+    cache = caches[config.cache]
     if isinstance(cache, DummyCache):
         yield checks.Warning(
             f"CACHES[{config.cache!r}] is a DummyCache: nothing is ever cached.",

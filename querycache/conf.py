@@ -141,7 +141,7 @@ def _read_namespace(path: Any, problems: list[Problem]) -> Callable[[], str] | N
 
 
 def _broken_namespace() -> str:
-    raise Uncacheable(Reason.UNKNOWN_DATABASE, "QUERYCACHE['NAMESPACE'] is wrong")
+    raise Uncacheable(Reason.MISCONFIGURED, "QUERYCACHE['NAMESPACE']")
 
 
 def _read_patterns(raw: Any, problems: list[Problem]) -> dict[str, ModelOptions | None]:
@@ -229,11 +229,11 @@ def _options_of_models(
     models = apps.get_models(include_auto_created=True)
     for model in models:
         owner: type[Model] = model._meta.auto_created or model  # type: ignore[assignment]
-        names = _patterns_for(owner._meta.label)
+        names = (model._meta.label.lower(), *_patterns_for(owner._meta.label))
         # A model without migrations may be a view, which changes with tables that nobody knows of:
         # it is opted in by its own name or not at all.
         matching = [
-            name for name in names[: None if owner._meta.managed else 1] if name in patterns
+            name for name in names[: None if owner._meta.managed else 2] if name in patterns
         ]
         if matching:
             found[model] = patterns[matching[0]]

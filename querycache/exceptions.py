@@ -21,6 +21,8 @@ class Reason(enum.StrEnum):
     WRITTEN_ELSEWHERE = "written-elsewhere"
     BROKEN_TRANSACTION = "broken-transaction"
     SNAPSHOT = "snapshot"
+    UNCOMMITTED = "read-uncommitted"
+    MISCONFIGURED = "misconfigured"
     STORE_IN_TRANSACTION = "store-in-transaction"
     WRITTEN_HERE = "written-here"
     UNKNOWN_SQL = "unknown-sql"
@@ -48,6 +50,8 @@ _EXPLANATIONS = {
     Reason.WRITTEN_ELSEWHERE: "the router sends this model's writes to another database alias",
     Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
     Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
+    Reason.UNCOMMITTED: "the connection may read what is never committed (READ UNCOMMITTED)",
+    Reason.MISCONFIGURED: "a setting is wrong; manage.py check says which",
     Reason.STORE_IN_TRANSACTION: "the cache is a table, whose rows the transaction would lock",
     Reason.WRITTEN_HERE: "this transaction wrote a table that the query reads",
     Reason.UNKNOWN_SQL: "its SQL is not understood",

@@ -16,20 +16,22 @@ A store that fails stops neither reads nor writes. What a write could not fence 
 of this process: until it is paid, nothing is read from the store.
 """
 
+import atexit
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple
 
+from django.db import connections
+
+from querycache.conf import get_config
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
 from querycache.exceptions import StoreFailed
 from querycache.stores import get_store
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from querycache.transactions import state_of
 
 logger = logging.getLogger("querycache")
 
@@ -50,7 +52,8 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     """Look for a fresh entry. Raises ``StoreFailed``."""
     if _debts or _unfenced:
         pay_debts()
-    entry, generations = _ask(get_store().look, key, dependencies)
+    generations: list[bytes]
+    entry, generations = _ask_unless_failing("look", key, dependencies)
     tokens = b"".join(generations)
     if len(tokens) != len(dependencies) * TOKEN_SIZE:
         return Look(None, None)
@@ -65,7 +68,12 @@ def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float) -> None:
 
     Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
     """
-    _ask(get_store().fill, key, encode(key, tokens, loaded), ttl)
+    entry = encode(key, tokens, loaded)
+    try:
+        _call("fill", key, entry, ttl)
+    except Exception as error:
+        # Too large for this store, perhaps: that is no outage. If it is one, the next look says so.
+        raise StoreFailed(str(error)) from error
 
 
 def fence(dependencies: Sequence[str]) -> str:
@@ -77,7 +85,7 @@ def fence(dependencies: Sequence[str]) -> str:
     """
     writer = uuid.uuid4().hex
     try:
-        _ask(get_store().fence, dependencies, writer)
+        _ask("fence", dependencies, writer)
     except StoreFailed:
         with _lock:
             _unfenced.add(writer)
@@ -87,7 +95,7 @@ def fence(dependencies: Sequence[str]) -> str:
 def release(dependencies: Sequence[str], writer: str) -> None:
     """Step 4, after commit, rollback and an unknown outcome alike: new generations."""
     try:
-        lost = _ask(get_store().release, dependencies, writer)
+        lost = _ask("release", dependencies, writer)
     except StoreFailed:
         with _lock:
             _debts[writer] = tuple(dependencies)
@@ -108,7 +116,7 @@ def renew(dependencies: Sequence[str]) -> None:
     """
     writer = uuid.uuid4().hex
     try:
-        _ask(get_store().release, dependencies, writer)
+        _ask("release", dependencies, writer)
     except StoreFailed:
         with _lock:
             _debts[writer] = tuple(dependencies)
@@ -122,7 +130,9 @@ def renew_everything() -> None:
 
 _lock = threading.Lock()
 _debts: dict[str, tuple[str, ...]] = {}
-"""What each writer has changed and could not release. Its fence may be in the store all the same."""
+"""
+What each writer has changed and could not release. Its fence may be in the store all the same.
+"""
 _MANY_DEBTS: Final = 100
 """Writers. More of them are paid by a new epoch, in one request."""
 _unfenced: set[str] = set()
@@ -136,32 +146,53 @@ def pay_debts() -> None:
     with _lock:
         owed = dict(_debts)
     if len(owed) > _MANY_DEBTS:
-        _ask(get_store().release, [EPOCH], uuid.uuid4().hex)
+        _ask_unless_failing("release", [EPOCH], uuid.uuid4().hex)
     else:
         for writer, dependencies in owed.items():
-            _ask(get_store().release, dependencies, writer)
+            _ask_unless_failing("release", dependencies, writer)
     with _lock:
         for writer in owed:
             _debts.pop(writer, None)
     logger.warning("%d writes were published late", len(owed))
 
 
+@atexit.register
+def _pay_debts_at_exit() -> None:
+    global _failed_at  # noqa: PLW0603
+    _failed_at = None  # there is no later
+    if _debts:
+        try:
+            pay_debts()
+        except StoreFailed:
+            message = "%d writes were never published: flush the cache"
+            logger.error(message, len(_debts))  # noqa: TRY400
+
+
 RETRY_SECONDS: Final = 1.0
-"""How long a store that failed is left alone, so that an outage does not delay every query."""
+"""
+How long a store that failed is not asked again by reads, so that an outage delays few of them.
+"""
 _failed_at: float | None = None
 
 
-def _ask(question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
-    global _failed_at  # noqa: PLW0603
+def _ask_unless_failing(method: str, *args: Any) -> Any:
+    """Ask the store what can be done without; fail at once if it has just failed."""
     if _failed_at is not None and monotonic() < _failed_at + RETRY_SECONDS:
         raise StoreFailed("the cache has just failed")
+    return _ask(method, *args)
+
+
+def _ask(method: str, *args: Any) -> Any:
+    """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
+    global _failed_at  # noqa: PLW0603
     try:
-        answer = question(*args, **kwargs)
+        answer = _call(method, *args)
     except Exception as error:
         if _failed_at is None:
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
-                "The cache does not answer, queries go to the database: %r", error
+                "The cache %r does not answer, queries go to the database: %r",
+                get_config().cache,
+                error,
             )
         _failed_at = monotonic()
         raise StoreFailed(str(error)) from error
@@ -171,11 +202,33 @@ def _ask(question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     return answer
 
 
+def _call(method: str, *args: Any) -> Any:
+    store = get_store()
+    if store.using is None:
+        return getattr(store, method)(*args)
+    # The statements of a store that is a table must not themselves be fenced and released.
+    return state_of(connections[store.using]).cover(getattr(store, method), *args)
+
+
 def add_counts(counts: Mapping[str, int]) -> None:
     """Add to the statistics in the store. Raises ``StoreFailed``."""
-    _ask(get_store().add_counts, counts)
+    _ask_unless_failing("add_counts", counts)
+
+
+def counts_in_background() -> bool:
+    """
+    Say whether statistics may be published at any time.
+
+    Not where the store is a table of a database: on SQLite, the write of another connection makes a
+    transaction fail that has read and is about to write. There a request publishes as it finishes.
+    """
+    try:
+        return get_store().using is None
+    except StoreFailed:
+        return False
 
 
 def read_counts(names: Sequence[str]) -> dict[str, int]:
     """Return statistics from the store. Raises ``StoreFailed``."""
-    return _ask(get_store().read_counts, names)
+    counts: dict[str, int] = _ask("read_counts", names)
+    return counts

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from django.core.signals import setting_changed
+from django.core.signals import request_finished, setting_changed
 from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models import Model
@@ -12,6 +12,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from querycache import changes, conf, entries, generations, invalidation, plans, reads, stores
 from querycache._django import (
     BaseDatabaseWrapper,
+    CursorWrapper,
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
@@ -27,10 +28,16 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLUpdateCompiler, "execute_sql", invalidation.wrap_write),
     (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
     (SQLDeleteCompiler, "execute_sql", invalidation.wrap_write),
+    (CursorWrapper, "callproc", invalidation.wrap_callproc),
     (BaseDatabaseWrapper, "commit", invalidation.wrap_commit),
     (BaseDatabaseWrapper, "rollback", invalidation.wrap_rollback),
     (BaseDatabaseWrapper, "close", invalidation.wrap_close),
     (BaseDatabaseWrapper, "set_autocommit", invalidation.wrap_set_autocommit),
+)
+# What CursorWrapper passes on to the driver's cursor; where that has none, neither has it.
+_PROPERTIES: Final = (
+    ("copy", property(invalidation.watched_copy)),
+    ("executescript", property(invalidation.watched_executescript)),
 )
 _UID: Final = "querycache"
 
@@ -48,10 +55,14 @@ def install() -> None:
             # None stands for a method that is inherited, and is inherited again afterwards.
             _replaced.append((owner, name, owner.__dict__.get(name)))
             setattr(owner, name, wrap(getattr(owner, name)))
+    for name, attribute in _PROPERTIES:
+        _replaced.append((CursorWrapper, name, None))
+        setattr(CursorWrapper, name, attribute)
     connection_created.connect(_watch_new_connection, dispatch_uid=_UID)
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection)
-    statistics.connect(generations.add_counts)
+    statistics.connect(generations.add_counts, generations.counts_in_background)
+    request_finished.connect(_request_finished, dispatch_uid=_UID)
     _connect_models()
     setting_changed.connect(_settings_changed, dispatch_uid=_UID)
 
@@ -72,6 +83,7 @@ def uninstall() -> None:
             connection.execute_wrappers.remove(invalidation.watch_statement)
     statistics.publish()
     statistics.connect(None)
+    request_finished.disconnect(dispatch_uid=_UID)
     _disconnect_models()
     setting_changed.disconnect(dispatch_uid=_UID)
 
@@ -85,6 +97,11 @@ def _watch_connection(connection: BaseDatabaseWrapper) -> None:
         # Not at the end: ``with connection.execute_wrapper(…)`` takes off the last one when it
         # ends.
         connection.execute_wrappers.insert(0, invalidation.watch_statement)
+
+
+def _request_finished(**kwargs: Any) -> None:
+    if not generations.counts_in_background():
+        statistics.publish()
 
 
 _connected: list[tuple[Any, type[Model]]] = []

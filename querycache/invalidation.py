@@ -9,6 +9,7 @@ is decided here, once: around the statement in autocommit, around COMMIT in a tr
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from django.db import connections
@@ -17,13 +18,15 @@ from django.db.models import Model
 from querycache import changes, generations
 from querycache._django import (
     BaseDatabaseWrapper,
+    CursorWrapper,
     SQLCompiler,
+    commits_by_itself,
     compiles_anew,
     in_transaction,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
-from querycache.sql import Change
+from querycache.sql import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
 from querycache.transactions import ConnectionState, state_of
 
@@ -59,14 +62,10 @@ def watching(
     if change.begins_transaction or state.in_transaction(connection):
         # Before the statement: one that fails half way may have changed something nonetheless.
         state.note(change)
-        if change.ends_transaction:
-            # COMMIT by hand, or DDL that commits implicitly.
-            with publishing(connection, state.written()):
-                yield
-            if not in_transaction(connection):
-                state.forget()
-        else:
+        with publishing(connection, state.written() if _commits(connection, change) else NOTHING):
             yield
+        if change.ends_transaction and not in_transaction(connection):
+            state.forget()
         if change.rolls_back:
             state.broken = False
         return
@@ -75,6 +74,14 @@ def watching(
     with publishing(connection, change, until_deadline=change.is_unfinished):
         yield
     state.published = change.tables
+
+
+def _commits(connection: BaseDatabaseWrapper, change: Change) -> bool:
+    """Say whether a statement in a transaction may make what was written so far visible."""
+    if change.rolls_back:
+        return False
+    # COMMIT by hand, or DDL that commits implicitly; and what sqlite3 does by itself.
+    return change.ends_transaction or commits_by_itself(connection, change.releases_savepoint)
 
 
 @contextmanager
@@ -150,6 +157,49 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
                 compiles_anew(compiler)
 
     return write
+
+
+# Cursors ------------------------------------------------------------------------------------------
+# What Django's cursors offer beside ``execute()``, which is not seen by an ``execute_wrapper``.
+
+
+def wrap_callproc(callproc: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``CursorWrapper.callproc``: it may change anything."""
+
+    @functools.wraps(callproc)
+    def watched_callproc(cursor: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
+        with watching(cursor.db, state_of(cursor.db), EVERYTHING):
+            return callproc(cursor, *args, **kwargs)
+
+    return watched_callproc
+
+
+def watched_copy(cursor: CursorWrapper) -> Callable[..., Any]:
+    """Return what takes the place of psycopg's ``cursor.copy``; its change ends with its block."""
+    copy = cursor.cursor.copy
+
+    @contextmanager
+    def copy_and_publish(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        change = changes.change_of_statement(statement, cursor.db.vendor)
+        with (
+            watching(cursor.db, state_of(cursor.db), change),
+            copy(statement, *args, **kwargs) as stream,
+        ):
+            yield stream
+
+    return copy_and_publish
+
+
+def watched_executescript(cursor: CursorWrapper) -> Callable[..., Any]:
+    """Return what takes the place of sqlite3's ``cursor.executescript``, which commits first."""
+    executescript = cursor.cursor.executescript
+
+    def execute_and_publish(script: str) -> Any:
+        change = replace(EVERYTHING, ends_transaction=True)
+        with watching(cursor.db, state_of(cursor.db), change):
+            return executescript(script)
+
+    return execute_and_publish
 
 
 # Transactions -------------------------------------------------------------------------------------

@@ -138,7 +138,10 @@ ainvalidate = sync_to_async(invalidate)
 def _change_of_target(target: Target) -> tuple[list[str], Change]:
     """Return the aliases of the databases in which a target lies, and what of them has changed."""
     if isinstance(target, str):
-        target = apps.get_model(target)
+        try:
+            target = apps.get_model(target)
+        except ValueError:  # no dot in it
+            raise LookupError(f"expected a name like 'shop.Product', not {target!r}") from None
     if isinstance(target, QuerySet):
         return [target.db], Change(frozenset(tables_in_tree(target.query)))
     if isinstance(target, Model):

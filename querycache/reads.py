@@ -29,6 +29,7 @@ from querycache._django import (
     compiled_as,
     compiles_anew,
     is_snapshot,
+    reads_uncommitted,
     result_width,
 )
 from querycache.conf import get_config
@@ -100,11 +101,11 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             return as_result(look.loaded.rows, result_type)
         selected = perf_counter_ns()
         result = state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        note(table.label, "miss", began, None, plan)
-        if look.tokens is not None:
-            cost = (perf_counter_ns() - selected) // 1000
-            loaded = Loaded(as_rows(result, result_type), time(), cost)
-            fill(table.label, plan, look.tokens, loaded)
+        cost = (perf_counter_ns() - selected) // 1000
+        loaded = Loaded(as_rows(result, result_type), time(), cost)
+        # A fence that was met leaves no generations to fill under.
+        reason = fill(table.label, plan, look.tokens, loaded) if look.tokens else None
+        note(table.label, "bypass" if reason else "miss", began, reason, plan)
         return result
 
     return read
@@ -143,7 +144,9 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.BYPASSED)
     if hint is not None and not hint.cache:
         raise Uncacheable(Reason.UNCACHED)
-    if router.routers and router.db_for_write(query.model) != connection.alias:
+    if connection.vendor == "mysql" and reads_uncommitted(connection):
+        raise Uncacheable(Reason.UNCOMMITTED)
+    if router.routers and router.db_for_write(query.get_meta().model) != connection.alias:
         # A replica, most likely: writes to its primary would not be heard of here.
         raise Uncacheable(Reason.WRITTEN_ELSEWHERE)
     if state.in_transaction(connection):
@@ -156,7 +159,7 @@ def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionStat
         raise Uncacheable(Reason.BROKEN_TRANSACTION)
     if state.snapshot or is_snapshot(connection):
         raise Uncacheable(Reason.SNAPSHOT)
-    if get_store().joins_transactions:
+    if get_store().using == connection.alias:
         raise Uncacheable(Reason.STORE_IN_TRANSACTION)
 
 
@@ -204,14 +207,17 @@ def as_result(rows: Any, result_type: str) -> Any:
     return [rows] if result_type == MULTI else rows
 
 
-def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> None:
-    """Store what was read; if that is not possible, the read is none the worse for it."""
+def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> Reason | None:
+    """Store what was read. If it never can be, return why; the read is none the worse for it."""
     try:
         generations.fill(plan.key, tokens, loaded, plan.ttl)
-    except (Uncacheable, StoreFailed) as refusal:
-        logger.debug("Not stored: %s", refusal)
+    except Uncacheable as refusal:
+        return refusal.reason
+    except StoreFailed as failure:
+        logger.warning("A read of %s was not stored: %s", label, failure)
     else:
         statistics.count(label, "fills")
+    return None
 
 
 def note(

@@ -23,16 +23,16 @@ _DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "or
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
 _WORD = re.compile(r"\w+")
 _CALL = re.compile(r"([\w\"`\].]+)\s*\(")
-_NULLS = re.compile(r"NULL(?:\s*,\s*NULL)+")
-_NULL_ROWS = re.compile(r"\(NULL\)(?:\s*,\s*\(NULL\))+")
+_LONG_LIST: Final = 9
+"""Parameters. Shorter lists are kept as they are: they may be the arguments of a function."""
+_NULLS = re.compile(rf"NULL(?:\s*,\s*NULL){{{_LONG_LIST},}}")
+_ROWS = re.compile(r"(\(NULL(?:\s*,\s*NULL)*\))(?:\s*,\s*\1)+")
 
 
 def skeleton(sql: str) -> str:
-    """
-    Return the statement with one NULL for each list of parameters: lists of any length are alike.
-    """
+    """Return the statement with NULL for each parameter; long lists and many rows are all alike."""
     sql = _PLACEHOLDER.sub("NULL", sql).replace("%%", "%")
-    return _NULL_ROWS.sub("(NULL)", _NULLS.sub("NULL", sql))
+    return _ROWS.sub(r"\1", _NULLS.sub(", ".join(["NULL"] * _LONG_LIST), sql))
 
 
 # Reads --------------------------------------------------------------------------------------------
@@ -136,6 +136,7 @@ class Change:
     begins_transaction: bool = False
     ends_transaction: bool = False
     rolls_back: bool = False
+    releases_savepoint: bool = False
     takes_snapshot: bool = False
     is_unfinished: bool = False
 
@@ -163,6 +164,8 @@ def change_of(sql: str, vendor: str) -> Change:
             ends_transaction="TO" not in words,
             rolls_back=first in {"ROLLBACK", "ABORT"},
         )
+    if first == "RELEASE":
+        return Change(releases_savepoint=True)
     if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
         return NOTHING
     try:
@@ -193,6 +196,8 @@ def _is_plain_select(sql: str, vendor: str) -> bool:
     It looks into strings too, and so sees more words and calls than there are, never fewer. What is
     not plain is left to the parser.
     """
+    if "/*" in sql or "--" in sql:  # a comment may stand between a function and its parenthesis
+        return False
     return _WRITING_WORDS.isdisjoint(_WORD.findall(sql.upper())) and all(
         name in _BEFORE_PARENTHESIS or _is_harmless_call(name, vendor)
         for name in map(str.upper, _CALL.findall(sql))
@@ -251,7 +256,7 @@ def _words(text: str) -> frozenset[str]:
 _HARMLESS = _words(
     """
     ANALYZE CHECKPOINT CLOSE DEALLOCATE DECLARE DESC DESCRIBE DISCARD FETCH GRANT LISTEN LOCK
-    MOVE NOTIFY PRAGMA RELEASE RESET REVOKE SAVEPOINT SHOW UNLISTEN UNLOCK USE VACUUM
+    MOVE NOTIFY PRAGMA RESET REVOKE SAVEPOINT SHOW UNLISTEN UNLOCK USE VACUUM
     """
 )
 """First words of statements that change no row that others can see."""

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from django.db import connections
-
 from querycache.exceptions import StoreFailed
 
 PUBLISH_SECONDS: Final = 1.0
@@ -101,6 +99,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._sink: Sink | None = None
+        self._in_background: Callable[[], bool] = bool
         self._begin()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
@@ -113,9 +112,14 @@ class Statistics:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def connect(self, sink: Sink | None) -> None:
-        """Say where counts go: a function that adds them up for all processes, or None."""
+    def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:
+        """
+        Say where counts go: a function that adds them up for all processes, or None.
+
+        ``in_background`` is asked before the thread publishes whether it may.
+        """
         self._sink = sink
+        self._in_background = in_background
 
     def count(self, label: str, counted: str) -> None:
         """Count one more. ``counted`` is a field of ``ModelStats``."""
@@ -150,8 +154,8 @@ class Statistics:
     def _publish_for_ever(self) -> None:
         while True:
             time.sleep(PUBLISH_SECONDS)
-            self.publish()
-            connections.close_all()  # this thread's own, where the store is a table of a database
+            if self._in_background():
+                self.publish()
 
     def publish(self) -> bool:
         """Publish what was counted; say whether nothing is left to publish."""

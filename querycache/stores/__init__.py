@@ -2,7 +2,10 @@
 
 import functools
 
+from django.core.cache import InvalidCacheBackendError
+
 from querycache.conf import get_config
+from querycache.exceptions import StoreFailed
 from querycache.stores.base import Store
 from querycache.stores.django import DjangoStore
 from querycache.stores.redis import RedisStore, client_of
@@ -12,7 +15,14 @@ __all__ = ["DjangoStore", "RedisStore", "Store", "get_store"]
 
 @functools.cache
 def get_store() -> Store:
-    """Return the store over the cache that ``QUERYCACHE["CACHE"]`` names."""
+    """
+    Return the store over the cache that ``QUERYCACHE["CACHE"]`` names.
+
+    Raises ``StoreFailed`` if there is no such cache, which ``manage.py check`` reports.
+    """
     alias = get_config().cache
-    client = client_of(alias)
+    try:
+        client = client_of(alias)
+    except InvalidCacheBackendError as error:
+        raise StoreFailed(str(error)) from error
     return DjangoStore(alias) if client is None else RedisStore(alias, client)

@@ -28,8 +28,8 @@ class Store(ABC):
     """Can two processes fence one dependency at once, neither of them losing the other's mark?"""
     supports_atomic_count: bool = False
     """Do counts added by two processes at once always add up?"""
-    joins_transactions: bool = False
-    """Is what is written here part of the database transaction that is open, if one is?"""
+    using: str | None = None
+    """The alias of the database of which the store is a table, and so part of its transactions."""
 
     @abstractmethod
     def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
@@ -96,8 +96,18 @@ def released(value: object, writer: str, now: float) -> tuple[bytes, int, bool]:
     return new_token(), GENERATION_TTL, was_there
 
 
+def is_mark(value: object) -> bool:
+    """Say whether this stands for writers, and not for a generation."""
+    return isinstance(value, bytes) and value.startswith(_MARK)
+
+
+def is_held(value: object, writer: str) -> bool:
+    """Say whether this is a mark that holds a writer."""
+    return writer in _writers(value, now=0.0)
+
+
 def _writers(value: object, now: float) -> dict[str, float]:
-    if not isinstance(value, bytes) or not value.startswith(_MARK):
+    if not isinstance(value, bytes) or not is_mark(value):
         return {}
     try:
         pairs = [item.split(":") for item in value[1:].decode("ascii").split(";") if item]

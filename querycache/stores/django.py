@@ -8,13 +8,17 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import router
 
+from querycache.exceptions import StoreFailed
 from querycache.stores.base import (
     FENCE_SECONDS,
     GENERATION_TTL,
     STATISTICS_TTL,
     Store,
     fenced,
+    is_held,
+    is_mark,
     new_token,
     released,
 )
@@ -37,7 +41,8 @@ class DjangoStore(Store):
         in_this_process = isinstance(self._cache, LocMemCache)
         self.supports_atomic_fence = in_this_process
         self.supports_atomic_count = in_this_process or _counts_atomically(self._cache)
-        self.joins_transactions = isinstance(self._cache, DatabaseCache)
+        if isinstance(self._cache, DatabaseCache):
+            self.using = router.db_for_write(self._cache.cache_model_class)
 
     @property
     def _cache(self) -> BaseCache:
@@ -65,32 +70,54 @@ class DjangoStore(Store):
         self._cache.set(f"querycache:e:{key}", entry, ttl)
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
-        cache, now = self._cache, time.time()
         with self._lock:
-            for name in dependencies:
-                name = f"querycache:g:{name}"
-                cache.set(name, fenced(cache.get(name), writer, now), FENCE_SECONDS)
+            before = self._generations(dependencies)
+            now = time.time()
+            for name, value in before.items():
+                self._cache.set(name, fenced(value, writer, now), FENCE_SECONDS)
+            for name, value in self._generations(dependencies).items():
+                self._insist(is_held(value, writer), name)
 
     def release(self, dependencies: Sequence[str], writer: str) -> int:
-        cache, now, lost = self._cache, time.time(), 0
+        lost = 0
         with self._lock:
-            for name in dependencies:
-                name = f"querycache:g:{name}"
-                value, seconds, was_there = released(cache.get(name), writer, now)
-                cache.set(name, value, seconds)
+            before = self._generations(dependencies)
+            now = time.time()
+            for name, value in before.items():
+                after, seconds, was_there = released(value, writer, now)
+                self._cache.set(name, after, seconds)
                 lost += not was_there
+            for name, value in self._generations(dependencies).items():
+                is_old_token = value == before[name] and not is_mark(value)
+                self._insist(
+                    not is_held(value, writer) and (value is None or not is_old_token), name
+                )
         return lost
+
+    def _generations(self, dependencies: Sequence[str]) -> dict[str, object]:
+        names = [f"querycache:g:{name}" for name in dependencies]
+        found = self._cache.get_many(names)
+        return {name: found.get(name) for name in names}
+
+    def _insist(self, is_done: bool, name: str) -> None:
+        """Raise if a ``set()`` has failed without a word, as that of DatabaseCache may."""
+        if not is_done:
+            raise StoreFailed(f"{type(self._cache).__name__} did not set {name}")
 
     def add_counts(self, counts: Mapping[str, int]) -> None:
         cache = self._cache
         for name, amount in counts.items():
             name = f"querycache:s:{name}"
+            if not self.supports_atomic_count:
+                cache.set(name, cache.get(name, 0) + amount, STATISTICS_TTL)
+                continue
             # add() does nothing where a count stands, and lets incr() find one where none does.
             cache.add(name, 0, STATISTICS_TTL)
             try:
                 cache.incr(name, amount)
             except ValueError:  # evicted since
                 cache.set(name, amount, STATISTICS_TTL)
+            cache.touch(name, STATISTICS_TTL)
 
     def read_counts(self, names: Sequence[str]) -> dict[str, int]:
         found = self._cache.get_many([f"querycache:s:{name}" for name in names])

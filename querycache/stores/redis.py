@@ -24,8 +24,8 @@ local others, held = '!', 0
 if value and string.sub(value, 1, 1) == '!' then
     for writer, deadline in string.gmatch(string.sub(value, 2), '([^:;]+):([^;]+);') do
         if writer == ARGV[1] then
-            if tonumber(deadline) > now then held = 1 end
-        elseif tonumber(deadline) > now then
+            if (tonumber(deadline) or 0) > now then held = 1 end
+        elseif (tonumber(deadline) or 0) > now then
             others = others .. writer .. ':' .. deadline .. ';'
         end
     end

@@ -33,7 +33,8 @@ def test_uninstalling_leaves_django_as_it_was(uninstalled):
     script = (
         "from querycache._django import *\n"
         "print(sorted(f'{c.__name__}.{n}' for c in (SQLCompiler, SQLInsertCompiler,"
-        " SQLUpdateCompiler, SQLDeleteCompiler, BaseDatabaseWrapper) for n in vars(c)))"
+        " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper)"
+        " for n in vars(c)))"
     )
     pristine = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True

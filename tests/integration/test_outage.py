@@ -6,6 +6,8 @@ import signal
 import pytest
 from django.core.cache import caches
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Repeat
 from django_redis import get_redis_connection
 
 import querycache
@@ -15,7 +17,7 @@ from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import get_store
 from tests import servers
-from tests.testapp.models import Author
+from tests.testapp.models import Author, Book
 
 
 class Clock:
@@ -223,7 +225,8 @@ def test_every_key_may_be_evicted_at_any_time(settings):
         assert name(author) == key
 
 
-def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock):
+def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock, monkeypatch):
+    monkeypatch.setattr(generations, "_MANY_DEBTS", 3)
     author = Author.objects.create(name="before")
     name(author)
     pause(valkey)
@@ -233,3 +236,44 @@ def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock):
     clock.now += generations.RETRY_SECONDS
     assert read(author) == (str(generations._MANY_DEBTS), "miss", None)
     assert not generations._debts
+
+
+@pytest.mark.parametrize("store_alias", ["memcached"], indirect=True)
+def test_a_result_that_is_too_large_for_the_store_is_no_outage(store):
+    Author.objects.create(name="a")
+    statistics.publish()
+    Book.objects.bulk_create(
+        [Book(name="x" * 100, author_id=Author.objects.get().pk) for _ in range(9)]
+    )
+
+    def large():
+        return list(Book.objects.annotate(long=Repeat(Value("x"), 500_000)))
+
+    with record_reads() as reads:
+        large()
+        large()
+        list(Book.objects.all())
+        list(Book.objects.all())
+    assert [(found.outcome, found.reason) for found in reads] == [("miss", None)] * 3 + [
+        ("hit", None)
+    ]
+
+
+def test_a_cache_that_does_not_exist_stops_no_site(settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "nowhere"}
+    author = Author.objects.create(name="before")
+    assert read(author) == ("before", "bypass", Reason.STORE_FAILED)
+    with transaction.atomic():
+        Author.objects.update(name="after")
+    assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
+
+
+def test_writes_ask_the_store_also_when_it_has_just_failed(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    read(author)
+    resume(valkey)
+    Author.objects.update(name="after")  # within the pause of reads
+    assert not generations._debts
+    assert read(author) == ("after", "miss", None)

@@ -215,12 +215,14 @@ def test_a_signal_that_is_sent_by_hand_invalidates():
     warm_all()
     models.signals.post_save.send(Author, instance=Author(pk=1), created=False, using="default")
     assert outcomes(read_all) == ["miss", "hit"]
-    models.signals.m2m_changed.send(Book.tags.through, action="pre_add", using="default")
+    signal = models.signals.m2m_changed
+    signal.send(Book.tags.through, action="pre_add", using="default")
     assert outcomes(read_all) == ["hit", "hit"]
 
 
 @pytest.mark.parametrize(
-    ("target", "error"), [("nosuch.Model", LookupError), (5, TypeError), (None, TypeError)]
+    ("target", "error"),
+    [("nosuch.Model", LookupError), ("x", LookupError), (5, TypeError), (None, TypeError)],
 )
 def test_a_target_that_is_none_is_refused(target, error):
     with pytest.raises(error):
@@ -245,7 +247,7 @@ def test_flush_forgets_everything():
 
 
 def test_explain_tells_what_will_happen_and_does_not_do_it(count_sql):
-    queryset = Author.objects.filter(name="it's \"quoted\" 😀")
+    queryset = Author.objects.filter(name='it\'s "quoted" 😀')
     with count_sql() as statements:
         before = explain(queryset)
     assert statements == []
@@ -264,11 +266,11 @@ def test_explain_tells_what_will_happen_and_does_not_do_it(count_sql):
 @pytest.mark.parametrize(
     ("queryset", "reason"),
     [
-        (lambda: Plain.objects.all(), Reason.NOT_OPTED_IN),
+        (Plain.objects.all, Reason.NOT_OPTED_IN),
         (lambda: Book.objects.filter(author__in=Secret.objects.values("pk")), Reason.NOT_OPTED_IN),
         (lambda: Author.objects.order_by("?"), Reason.UNKNOWN_FUNCTION),
-        (lambda: Author.objects.select_for_update(), Reason.LOCKING),
-        (lambda: Author.objects.none(), Reason.EMPTY),
+        (Author.objects.select_for_update, Reason.LOCKING),
+        (Author.objects.none, Reason.EMPTY),
         (lambda: Author.objects.filter(Q(pk__in=[])), Reason.EMPTY),
     ],
     ids=["not opted in", "in a subquery", "volatile", "locking", "none", "empty"],

@@ -267,3 +267,52 @@ def test_ddl_that_commits_implicitly_publishes_what_came_before_it(author, using
         assert elsewhere(name, author) == truth
         assert truth == ("after" if using == "mariadb" else "before")
     assert name(author) == "after"
+
+
+@pytest.mark.parametrize("using", ["mariadb"], indirect=True)
+def test_what_is_not_committed_is_never_cached(author, using, monkeypatch):
+    """READ UNCOMMITTED: SELECT fill ROLLBACK would leave a row that never was."""
+    connection = connections[using]
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", "read uncommitted")
+    assert outcomes(name, author) == ("before", [("bypass", Reason.UNCOMMITTED)])
+    rename(author, "after")
+    monkeypatch.undo()
+    assert name(author) == "after"
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_an_isolation_level_in_the_options_of_libpq_is_seen(author, using, monkeypatch):
+    connection = connections[using]
+    isolation = "-c default_transaction_isolation=serializable"
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", isolation)
+    with transaction.atomic(using=using):
+        assert outcomes(name, author) == ("before", [("bypass", Reason.SNAPSHOT)])
+
+
+def test_what_sqlite_commits_by_itself_is_published(transactional_db):
+    """Without BEGIN, the release of the outermost savepoint is a commit; so is WITH … UPDATE."""
+    author = Author.objects.create(name="before")
+    transaction.set_autocommit(False)
+    try:
+        warm_elsewhere = elsewhere(outcomes, name, author)
+        assert warm_elsewhere[0] == "before"
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SAVEPOINT by_hand")
+            cursor.execute("UPDATE testapp_author SET name = 'first'")
+            cursor.execute("RELEASE SAVEPOINT by_hand")
+            assert elsewhere(name, author) == elsewhere(bypass()(name), author)
+            cursor.execute("WITH t AS (SELECT 1) UPDATE testapp_author SET name = 'second'")
+            assert elsewhere(name, author) == elsewhere(bypass()(name), author)
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert name(author) == elsewhere(bypass()(name), author)
+
+
+def test_a_rollback_by_hand_publishes_nothing(author, using):
+    warm(author)
+    with connections[using].cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE testapp_author SET name = 'after'")
+        cursor.execute("ROLLBACK")
+    assert outcomes(name, author) == ("before", [("hit", None)])

@@ -79,7 +79,7 @@ class TestLocMem(DjangoConformance):
     def test_it_says_that_it_is_strict(self, store):
         assert store.supports_atomic_fence
         assert store.supports_atomic_count
-        assert not store.joins_transactions
+        assert store.using is None
 
     def test_all_keys_have_the_prefix(self, store, alias, key):
         cache = caches[alias]
@@ -101,7 +101,7 @@ class TestFile(DjangoConformance):
     def test_it_says_that_it_is_not_strict(self, store):
         assert not store.supports_atomic_fence
         assert not store.supports_atomic_count
-        assert not store.joins_transactions
+        assert store.using is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -110,9 +110,9 @@ class TestDatabase(DjangoConformance):
     def alias(self):
         return "db"
 
-    def test_it_says_that_it_joins_transactions(self, store):
+    def test_it_says_of_which_database_it_is_a_table(self, store):
         assert not store.supports_atomic_fence
-        assert store.joins_transactions
+        assert store.using == "default"
 
     @pytest.fixture
     def locked_database(self):

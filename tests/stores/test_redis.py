@@ -54,7 +54,7 @@ class RedisConformance(StoreConformance):
         assert isinstance(store, RedisStore)
         assert store.supports_atomic_fence
         assert store.supports_atomic_count
-        assert not store.joins_transactions
+        assert store.using is None
 
     def test_every_key_has_the_prefix_and_expires(self, store, alias, client, key):
         client.flushdb()
