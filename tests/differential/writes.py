@@ -552,9 +552,7 @@ WRITES = [
     ),
     raw(
         "UPDATE with a join",
-        {
-            "mysql": "UPDATE testapp_author a JOIN testapp_book b ON b.author_id = a.id SET b.pages = 1"
-        },
+        {"mysql": "UPDATE testapp_author a JOIN testapp_book b ON author_id = a.id SET pages = 1"},
     ),
     raw(
         "DELETE with a join",
@@ -563,15 +561,13 @@ WRITES = [
     raw(
         "UPDATE from a table",
         {
-            "sqlite": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
-            "postgresql": "UPDATE testapp_book SET pages = 1 FROM testapp_author a WHERE a.id = author_id",
+            "sqlite": "UPDATE testapp_book SET pages = 1 FROM testapp_author a",
+            "postgresql": "UPDATE testapp_book SET pages = 1 FROM testapp_author a",
         },
     ),
     raw(
         "DELETE using a table",
-        {
-            "postgresql": "DELETE FROM ONLY testapp_edit e USING testapp_book b WHERE e.book_id = b.id"
-        },
+        {"postgresql": "DELETE FROM ONLY testapp_edit USING testapp_book b WHERE book_id = b.id"},
     ),
     raw(
         "TRUNCATE",
