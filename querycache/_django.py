@@ -90,10 +90,11 @@ def primary_client(cache: RedisCache) -> Any:
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Say whether statements of this connection are not committed one by one."""
-    # ``autocommit`` is False on a connection that was never opened.
-    return connection.in_atomic_block or (
-        connection.connection is not None and not connection.autocommit
-    )
+    if connection.in_atomic_block:
+        return True
+    if connection.connection is None:  # ``autocommit`` is False until it is opened
+        return not connection.settings_dict["AUTOCOMMIT"]
+    return not connection.autocommit
 
 
 def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool) -> bool:
@@ -107,7 +108,11 @@ def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool)
     return (
         connection.vendor == "sqlite"
         and not connection.in_atomic_block
-        and (releases_savepoint or not connection.connection.in_transaction)
+        and (
+            releases_savepoint
+            or connection.connection is None
+            or not connection.connection.in_transaction
+        )
     )
 
 

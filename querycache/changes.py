@@ -41,8 +41,10 @@ def _text(statement: Any) -> str | None:
     """Return the text of bytes or of a psycopg ``Composed``, None if it has none."""
     if isinstance(statement, bytes | bytearray):
         return statement.decode(errors="replace")
-    as_string = getattr(statement, "as_string", None)
-    return None if as_string is None else str(as_string(None))
+    try:
+        return str(statement.as_string(None))
+    except Exception:  # noqa: BLE001  what kind of object it is, only its driver knows
+        return None
 
 
 def change_of_compiler(compiler: SQLCompiler) -> Change:

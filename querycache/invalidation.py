@@ -64,6 +64,7 @@ def watching(
         state.note(change)
         with publishing(connection, state.written() if _commits(connection, change) else NOTHING):
             yield
+        state.opened |= change.begins_transaction
         if change.ends_transaction and not in_transaction(connection):
             state.forget()
         if change.rolls_back:

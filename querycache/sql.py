@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from querycache.conf import normalized_table
 from querycache.exceptions import Reason, Uncacheable
+from querycache.functions import CALLED_WITHOUT_PARENTHESIS, is_deterministic, is_harmless
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -51,7 +52,7 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise Uncacheable(Reason.UNKNOWN_SQL, "not a single SELECT")
     for name in _calls(tokens):
-        if name not in _DETERMINISTIC and name not in _DETERMINISTIC_ON.get(vendor, ()):
+        if not is_deterministic(name, vendor):
             raise Uncacheable(Reason.UNKNOWN_FUNCTION, name)
     tree = trees[0]
     if tree.find(exp.Lock):
@@ -93,7 +94,7 @@ def _calls(tokens: list["Token"]) -> Iterator[str]:
                 yield f".{name}"  # of some schema: not the function that is known by this name
             elif is_quoted or (name[-1:].isalnum() and name not in _BEFORE_PARENTHESIS):
                 yield name
-        elif not is_quoted and name in _CALLED_WITHOUT_PARENTHESIS:
+        elif not is_quoted and name in CALLED_WITHOUT_PARENTHESIS:
             yield name
 
 
@@ -156,18 +157,34 @@ def change_of(sql: str, vendor: str) -> Change:
     """Return what a statement of any kind may change; never raises."""
     words = _leading_words(sql)
     first = words[0] if words else ""
-    if first in {"BEGIN", "START", "SET"}:
-        return Change(begins_transaction=first != "SET", takes_snapshot=_takes_snapshot(sql))
-    if first in {"COMMIT", "END", "ROLLBACK", "ABORT"}:
-        return Change(
-            everything="PREPARED" in words,
-            ends_transaction="TO" not in words,
-            rolls_back=first in {"ROLLBACK", "ABORT"},
-        )
-    if first == "RELEASE":
-        return Change(releases_savepoint=True)
     if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
         return NOTHING
+    control = _control_of_transaction(words, sql)
+    return _change_of_trees(sql, vendor) if control is None else control
+
+
+def _control_of_transaction(words: list[str], sql: str) -> Change | None:
+    """Return what a statement does to the transaction, None if that is not what it is for."""
+    takes_snapshot = words[:1] in (["SET"], ["START"], ["BEGIN"]) and _takes_snapshot(sql)
+    match words:
+        case ["SET", *_]:
+            return Change(takes_snapshot=takes_snapshot)
+        case ["START", "TRANSACTION", *_]:
+            return Change(begins_transaction=True, takes_snapshot=takes_snapshot)
+        case ["BEGIN", *_] if _OF_BEGIN.issuperset(words):
+            return Change(begins_transaction=True, takes_snapshot=takes_snapshot)
+        case ["COMMIT" | "END" | "ROLLBACK" | "ABORT" as first, *_]:
+            return Change(
+                everything="PREPARED" in words,
+                ends_transaction="TO" not in words,
+                rolls_back=first in {"ROLLBACK", "ABORT"},
+            )
+        case ["RELEASE", *_]:
+            return Change(releases_savepoint=True)
+    return None
+
+
+def _change_of_trees(sql: str, vendor: str) -> Change:
     try:
         trees, tokens = _parse(skeleton(sql), vendor)
         changes = [_change_of_tree(tree, tokens, vendor) for tree in trees]
@@ -199,15 +216,15 @@ def _is_plain_select(sql: str, vendor: str) -> bool:
     if "/*" in sql or "--" in sql:  # a comment may stand between a function and its parenthesis
         return False
     return _WRITING_WORDS.isdisjoint(_WORD.findall(sql.upper())) and all(
-        name in _BEFORE_PARENTHESIS or _is_harmless_call(name, vendor)
+        name in _BEFORE_PARENTHESIS or is_harmless(name, vendor)
         for name in map(str.upper, _CALL.findall(sql))
     )
 
 
 def _takes_snapshot(sql: str) -> bool:
     # SET TRANSACTION ISOLATION LEVEL …, SET default_transaction_isolation = …, BEGIN ISOLATION …
-    text = sql.upper()
-    return "ISOLATION" in text and "READ COMMITTED" not in text
+    words = set(_WORD.findall(sql.upper().replace("_", " ")))
+    return "ISOLATION" in words and "COMMITTED" not in words
 
 
 def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Change:
@@ -222,7 +239,7 @@ def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Cha
         return EVERYTHING
     if isinstance(tree, exp.Query) and not tree.find(*_writing_nodes()):
         # A function may write. The ones that are known not to are most of what raw SQL calls.
-        harmless = all(_is_harmless_call(name, vendor) for name in _calls(tokens))
+        harmless = all(is_harmless(name, vendor) for name in _calls(tokens))
         return NOTHING if harmless else EVERYTHING
     is_ddl = isinstance(tree, exp.Create | exp.Alter | exp.Drop | exp.TruncateTable)
     implicit_commit = is_ddl and vendor in {"mysql", "oracle"}
@@ -233,16 +250,6 @@ def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Cha
         everything=cascades or not tables,
         ends_transaction=implicit_commit,
         is_unfinished=vendor == "sqlite" and tree.find(exp.Returning) is not None,
-    )
-
-
-def _is_harmless_call(name: str, vendor: str) -> bool:
-    return (
-        name in _DETERMINISTIC
-        or name in _DETERMINISTIC_ON.get(vendor, ())
-        or name in _VOLATILE_BUT_READING
-        or name in _CALLED_WITHOUT_PARENTHESIS
-        or name.startswith(("PG_", "SQLITE_", "CURRENT_", "HAS_", "TXID_"))
     )
 
 
@@ -261,6 +268,13 @@ _HARMLESS = _words(
 )
 """First words of statements that change no row that others can see."""
 
+_OF_BEGIN = _words(
+    """
+    BEGIN COMMITTED DEFERRED EXCLUSIVE IMMEDIATE ISOLATION LEVEL ONLY READ REPEATABLE SERIALIZABLE
+    TRANSACTION UNCOMMITTED WORK WRITE
+    """
+)
+
 _WRITING_WORDS = _words("CALL DELETE EXECUTE INSERT INTO MERGE REPLACE TRUNCATE UPDATE")
 
 _BEFORE_PARENTHESIS = _words(
@@ -275,71 +289,3 @@ _BEFORE_PARENTHESIS = _words(
     """
 )
 """Keywords and types that a parenthesis may follow without a call."""
-
-_CALLED_WITHOUT_PARENTHESIS = _words(
-    """
-    CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE CURRENT_SCHEMA CURRENT_TIME CURRENT_TIMESTAMP
-    CURRENT_USER LOCALTIME LOCALTIMESTAMP ROWNUM SESSION_USER SYSDATE SYSTEM_USER SYSTIMESTAMP USER
-    UTC_DATE UTC_TIME UTC_TIMESTAMP
-    """
-)
-
-_DETERMINISTIC = _words(
-    """
-    ABS ACOS AKEYS ANY_VALUE ARRAY_AGG ARRAY_LENGTH ARRAY_POSITION ARRAY_TO_STRING ASCII ASIN ATAN
-    ATAN2 AVALS AVG BITAND BITXOR BIT_AND BIT_COUNT BIT_LENGTH BIT_OR BIT_XOR BOOL_AND BOOL_OR BTRIM
-    CARDINALITY CAST CEIL CEILING CHAR_LENGTH CHARACTER_LENGTH CHR COALESCE COLLATE CONCAT CONCAT_WS
-    CONVERT CORR COS COT COUNT COVAR_POP COVAR_SAMP CUME_DIST DATE_PART DATE_TRUNC DEGREES
-    DENSE_RANK DIGEST DIV ENCODE EVERY EXP EXTRACT FIRST_VALUE FLOOR GREATEST HEX HOST IF IFNULL IIF
-    INITCAP INSTR ISEMPTY ISNULL JSONB_AGG JSONB_ARRAY_LENGTH JSONB_BUILD_ARRAY JSONB_BUILD_OBJECT
-    JSONB_EXTRACT_PATH JSONB_EXTRACT_PATH_TEXT JSONB_TYPEOF JSON_AGG JSON_ARRAY JSON_ARRAYAGG
-    JSON_ARRAY_LENGTH JSON_BUILD_ARRAY JSON_BUILD_OBJECT JSON_CONTAINS JSON_CONTAINS_PATH
-    JSON_EXTRACT JSON_LENGTH JSON_OBJECT JSON_OBJECTAGG JSON_QUERY JSON_QUOTE JSON_TYPE JSON_UNQUOTE
-    JSON_VALID JSON_VALUE LAG LAST_VALUE LCASE LEAD LEAST LEFT LENGTH LN LOCATE LOG LOG10 LOG2 LOWER
-    LOWER_INC LOWER_INF LPAD LTRIM MAKEDATE MAKE_DATE MAKE_INTERVAL MAKE_TIME MAX MD5 MIN MOD
-    NTH_VALUE NTILE NULLIF NUMNODE OCTET_LENGTH ORD OVERLAY PERCENTILE_CONT PERCENTILE_DISC
-    PERCENT_RANK PHRASETO_TSQUERY PI PLAINTO_TSQUERY POSITION POW POWER QUERYTREE RADIANS
-    RANGE_MERGE RANK REGEXP_LIKE REGEXP_REPLACE REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT
-    REGR_R2 REGR_SLOPE REGR_SXX REGR_SXY REGR_SYY REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD
-    RTRIM SETWEIGHT SHA1 SHA2 SHA224 SHA256 SHA384 SHA512 SIGN SIMILARITY SIN SPACE SPLIT_PART SQRT
-    STARTS_WITH STDDEV_POP STDDEV_SAMP STRICT_WORD_SIMILARITY STRING_AGG STRING_TO_ARRAY STRIP
-    STRPOS SUBSTR SUBSTRING SUM TAN TO_JSON TO_JSONB TO_NUMBER TO_TSQUERY TO_TSVECTOR TRANSLATE TRIM
-    TRIM_ARRAY TRUNC TRUNCATE TS_HEADLINE TS_RANK TS_RANK_CD UCASE UNACCENT UNHEX UNICODE UNNEST
-    UPPER UPPER_INC UPPER_INF VARIANCE VAR_POP VAR_SAMP WEBSEARCH_TO_TSQUERY WORD_SIMILARITY
-    """
-)
-"""Functions that answer the same for the same rows, on every database that has them."""
-
-_DETERMINISTIC_ON = {
-    # SQLite's own DATE, TIME and STRFTIME are not here: with 'now' they ask the clock.
-    "sqlite": _words(
-        """
-        CHAR COT DJANGO_DATETIME_CAST_DATE DJANGO_DATETIME_CAST_TIME DJANGO_DATETIME_EXTRACT
-        DJANGO_DATETIME_TRUNC DJANGO_DATE_EXTRACT DJANGO_DATE_TRUNC DJANGO_FORMAT_DTDELTA
-        DJANGO_TIMESTAMP_DIFF DJANGO_TIME_DIFF DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC GLOB
-        GROUP_CONCAT JSON PRINTF QUOTE REGEXP TOTAL TYPEOF
-        """
-    ),
-    "mysql": _words(
-        """
-        BIN BINARY CHAR CONVERT_TZ DATE DATEDIFF DATE_ADD DATE_FORMAT DATE_SUB DAY DAYOFMONTH
-        DAYOFWEEK DAYOFYEAR FIELD FIND_IN_SET FORMAT GROUP_CONCAT HOUR INTERVAL JSON_EQUALS
-        JSON_NORMALIZE JSON_COMPACT LAST_DAY MICROSECOND MINUTE MONTH NVL QUARTER SECOND STRCMP
-        STR_TO_DATE TIME TIMEDIFF TIMESTAMPADD TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC WEEK WEEKDAY
-        WEEKOFYEAR YEAR YEARWEEK
-        """
-    ),
-    "postgresql": _words("BOX CIRCLE INT4RANGE INT8RANGE NUMRANGE DATERANGE TSRANGE TSTZRANGE"),
-}
-
-_VOLATILE_BUT_READING = _words(
-    """
-    CLOCK_TIMESTAMP CONNECTION_ID CURRVAL DATABASE DATE DATETIME FORMAT_TYPE GEN_RANDOM_UUID
-    GET_LOCK CURRENT_SETTING COL_DESCRIPTION GENERATE_SERIES INET_SERVER_ADDR IS_FREE_LOCK JSON_EACH
-    JULIANDAY LASTVAL LAST_INSERT_ID LAST_INSERT_ROWID NEXTVAL NOW OBJ_DESCRIPTION RAND RANDOM
-    RELEASE_LOCK SCHEMA SET_CONFIG SETVAL SLEEP STATEMENT_TIMESTAMP STRFTIME SYSDATE TIME TIMEOFDAY
-    TO_CHAR TO_DATE TO_REGCLASS TO_TIMESTAMP TRANSACTION_TIMESTAMP UNIX_TIMESTAMP UUID UUIDV4 UUIDV7
-    UUID_GENERATE_V4 VERSION
-    """
-)
-"""Functions that answer differently each time, but change no row."""

@@ -81,7 +81,6 @@ class ConnectionState:
         """Enter a change into the journal."""
         self._tables |= change.tables
         self._everything |= change.everything
-        self.opened |= change.begins_transaction
         self.snapshot |= change.takes_snapshot
 
     def has_written(self, tables: tuple[str, ...]) -> bool:

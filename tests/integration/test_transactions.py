@@ -316,3 +316,34 @@ def test_a_rollback_by_hand_publishes_nothing(author, using):
         cursor.execute("UPDATE testapp_author SET name = 'after'")
         cursor.execute("ROLLBACK")
     assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def test_a_database_without_autocommit_publishes_at_commit(author, using, monkeypatch):
+    """Its transaction begins with the first statement, which also opens the connection."""
+    warm(author)
+    connection = connections[using]
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+    try:
+        rename(author, "after")
+        assert name(author) == "after"
+        assert elsewhere(name, author) == "before"
+        connection.commit()
+    finally:
+        connection.close()
+        monkeypatch.undo()
+    assert name(author) == "after"
+    assert elsewhere(name, author) == "after"
+
+
+def test_a_begin_that_fails_begins_nothing(author, using, monkeypatch):
+    connection = connections[using]
+    connection.ensure_connection()
+
+    def fail(execute, sql, params, many, context):
+        raise DatabaseError("no")
+
+    with pytest.raises(DatabaseError), connection.execute_wrapper(fail):
+        connection.cursor().execute("BEGIN")
+    rename(author, "after")
+    assert elsewhere(name, author) == "after"

@@ -210,6 +210,9 @@ def test_transaction_control_is_told_apart():
 
     assert change("BEGIN").begins_transaction
     assert change("start transaction").begins_transaction
+    assert change("BEGIN IMMEDIATE", "sqlite").begins_transaction
+    assert not change("START SLAVE", "mysql").begins_transaction
+    assert not change("BEGIN NOT ATOMIC SELECT 1; END", "mysql").begins_transaction
     assert change("COMMIT;").ends_transaction
     assert change("END").ends_transaction
     assert change("ROLLBACK").ends_transaction
