@@ -1,5 +1,5 @@
 """
-The functions of SQL, by what is known of them: the same answer for the same rows, or at least no write.
+The functions of SQL by what is known of them: the same answer for the same rows, or no write.
 
 By name, as a statement writes them; a function that is not named here is not trusted.
 """
