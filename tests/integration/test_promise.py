@@ -13,6 +13,7 @@ from django.db import connections, transaction
 from querycache import generations
 from querycache.recorder import record_reads
 from tests.testapp.models import Author
+from tests.threads import elsewhere
 
 STRICT_STORES = ["locmem", "redis", "redis_builtin"]
 
@@ -31,22 +32,6 @@ def name(author):
 
 def rename(author, new):
     Author.objects.using(author._state.db).filter(pk=author.pk).update(name=new)
-
-
-def elsewhere(function, *arguments):
-    """Run a function on connections of its own, as another user would."""
-    results = []
-
-    def run():
-        try:
-            results.append(function(*arguments))
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """What a transaction publishes, when, and what it sees itself."""
 
-import threading
-
 import pytest
 from django.core.cache import caches
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -11,6 +9,7 @@ from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from querycache.transactions import state_of
 from tests.testapp.models import Author, Publisher
+from tests.threads import elsewhere
 
 SERVERS = ["postgresql", "mariadb"]
 """Databases whose transactions read what others commit."""
@@ -34,22 +33,6 @@ def outcomes(read, *arguments):
 def warm(author):
     name(author)
     assert outcomes(name, author) == ("before", [("hit", None)])
-
-
-def elsewhere(function, *arguments):
-    """Run a function on connections of its own, as another user would."""
-    results = []
-
-    def run():
-        try:
-            results.append(function(*arguments))
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 def rename(author, new):
