@@ -103,11 +103,13 @@ def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool)
 
     With ``set_autocommit(False)`` it is Python's sqlite3 that begins transactions, before
     statements whose first word it knows as a write (not ``WITH``); and the release of a savepoint
-    that was made outside of a transaction is a commit. In ``atomic()`` Django sends BEGIN.
+    that was made outside of a transaction is a commit. ``atomic()`` sends BEGIN, but not if
+    autocommit was off before it: then it does not mean to commit when it ends.
     """
+    has_begun = connection.in_atomic_block and connection.commit_on_exit
     return (
         connection.vendor == "sqlite"
-        and not connection.in_atomic_block
+        and not has_begun
         and (
             releases_savepoint
             or connection.connection is None
