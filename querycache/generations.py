@@ -158,8 +158,7 @@ def pay_debts() -> None:
 
 @atexit.register
 def _pay_debts_at_exit() -> None:
-    global _failed_at  # noqa: PLW0603
-    _failed_at = None  # there is no later
+    forget_failure()  # there is no later
     if _debts:
         try:
             pay_debts()
@@ -173,6 +172,12 @@ RETRY_SECONDS: Final = 1.0
 How long a store that failed is not asked again by reads, so that an outage delays few of them.
 """
 _failed_at: float | None = None
+
+
+def forget_failure() -> None:
+    """Ask again at once: another store may have taken the place of the one that failed."""
+    global _failed_at  # noqa: PLW0603
+    _failed_at = None
 
 
 def _ask_unless_failing(method: str, *args: Any) -> Any:

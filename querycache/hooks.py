@@ -140,6 +140,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         statistics.publish()
         conf.get_config.cache_clear()
         stores.get_store.cache_clear()
+        generations.forget_failure()
         plans.forget_plans()
         changes.forget_changes()
         _disconnect_models()

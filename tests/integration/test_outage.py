@@ -277,3 +277,12 @@ def test_writes_ask_the_store_also_when_it_has_just_failed(valkey, clock):
     Author.objects.update(name="after")  # within the pause of reads
     assert not generations._debts
     assert read(author) == ("after", "miss", None)
+
+
+def test_another_store_is_asked_at_once(valkey, clock, settings):
+    author = Author.objects.create(name="before")
+    valkey.stop()
+    assert read(author) == ("before", "bypass", Reason.STORE_FAILED)
+    generations._debts.clear()
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    assert read(author) == ("before", "miss", None)
