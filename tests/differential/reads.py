@@ -267,7 +267,7 @@ CACHEABLE = [
     Read("count", lambda db: db.books.count()),
     Read("count of a slice", lambda db: db.books.order_by("name")[1:3].count()),
     Read("count distinct", lambda db: db.books.values("author").distinct().count()),
-    Read("count of a union", lambda db: db.tags.union(db.tags.all()).count()),
+    Read("count of a union", lambda db: db.tags.order_by().union(db.tags.order_by()).count()),
     Read(
         "count of annotations",
         lambda db: db.authors.annotate(n=Count("books")).filter(n__gt=0).count(),
@@ -643,8 +643,8 @@ CACHEABLE = [
         "FilteredRelation",
         lambda db: list(
             by_name(Author, db)
-            .annotate(long=FilteredRelation("books", condition=Q(books__pages__gt=200)))
-            .annotate(n=Count("long"))
+            .annotate(thick=FilteredRelation("books", condition=Q(books__pages__gt=200)))
+            .annotate(n=Count("thick"))
         ),
     ),
     Read(
