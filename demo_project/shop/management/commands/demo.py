@@ -83,8 +83,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        # A `kill` ends the demo as Ctrl-C does, with its servers stopped; and so does Ctrl-C where a
-        # shell has started us in the background, with SIGINT ignored.
+        # A `kill` ends the demo as Ctrl-C does, with its servers stopped. Ctrl-C itself is ignored
+        # where a shell has started us in the background.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         try:
