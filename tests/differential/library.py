@@ -208,5 +208,7 @@ class Copy:
     def _run(self, *statements: str) -> None:
         self._connection.ensure_connection()
         with closing(self._connection.connection.cursor()) as cursor:
+            if self._connection.vendor == "postgresql":
+                statements = ("; ".join(statements),)  # in one round trip
             for statement in statements:
                 cursor.execute(statement)

@@ -589,9 +589,8 @@ WRITES = [
 ]
 
 TYPICAL = {
-    "get_or_create", "update_or_create that updates", "delete that cascades", "update",
-    "bulk_update", "many-to-many set", "aupdate", "loaddata", "raw UPDATE", "raw CTE that reads",
-    "raw TRUNCATE", "raw RETURNING", "executemany",
+    "get_or_create", "delete that cascades", "update", "many-to-many set", "loaddata",
+    "raw UPDATE", "raw CTE that reads", "raw TRUNCATE", "executemany",
 }  # fmt: skip
 """Names of one write of each sort, where trying all of them would take too long."""
 
