@@ -18,6 +18,7 @@ of this process: until it is paid, nothing is read from the store.
 
 import atexit
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,14 @@ def release(dependencies: Sequence[str], writer: str) -> None:
         _unfenced.discard(writer)
 
 
+def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
+    """Instead of step 4, where nobody can tell when step 3 is done: the deadline ends the fence."""
+    with _lock:
+        if writer in _unfenced:
+            _unfenced.discard(writer)
+            _debts[writer] = tuple(dependencies)
+
+
 def renew(dependencies: Sequence[str]) -> None:
     """
     Make everything stale that depends on one of these.
@@ -137,6 +146,8 @@ _MANY_DEBTS: Final = 100
 """Writers. More of them are paid by a new epoch, in one request."""
 _unfenced: set[str] = set()
 """Writers that could not fence, and have not yet committed: what they write is stale any moment."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unfenced.clear)  # they go on in the parent
 
 
 def pay_debts() -> None:

@@ -103,8 +103,8 @@ def publishing(
         yield
     finally:
         # On success, on failure and on an outcome that nobody knows (the connection was lost).
-        if not until_deadline:
-            generations.release(dependencies, writer)
+        end = generations.leave_fenced if until_deadline else generations.release
+        end(dependencies, writer)
         _count_invalidations(change)
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from django.core.cache import caches
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Repeat
 from django_redis import get_redis_connection
@@ -286,3 +286,17 @@ def test_another_store_is_asked_at_once(valkey, clock, settings):
     generations._debts.clear()
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
     assert read(author) == ("before", "miss", None)
+
+
+def test_a_fence_that_failed_and_is_never_released_is_a_debt(valkey, clock):
+    """A raw RETURNING on SQLite: nobody can tell when it is committed."""
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE testapp_author SET name = 'after' RETURNING id")
+        cursor.fetchall()
+    resume(valkey)
+    assert not generations._unfenced
+    clock.now += generations.RETRY_SECONDS
+    assert read(author) == ("after", "miss", None)
