@@ -330,3 +330,20 @@ def test_a_begin_that_fails_begins_nothing(author, using, monkeypatch):
         connection.cursor().execute("BEGIN")
     rename(author, "after")
     assert elsewhere(name, author) == "after"
+
+
+def test_a_statement_that_a_field_runs_while_an_insert_is_compiled_is_published(
+    author, using, monkeypatch
+):
+    """A field's pre_save() may do anything: take a number from a table of counters, for example."""
+    warm(author)
+    field = Publisher._meta.get_field("name")
+
+    def pre_save(instance, add):
+        with connections[using].cursor() as cursor:
+            cursor.execute("UPDATE testapp_author SET name = 'after'")
+        return instance.name
+
+    monkeypatch.setattr(field, "pre_save", pre_save)
+    Publisher.objects.using(using).create(name="p")
+    assert name(author) == "after"
