@@ -345,5 +345,5 @@ def test_a_statement_that_a_field_runs_while_an_insert_is_compiled_is_published(
         return instance.name
 
     monkeypatch.setattr(field, "pre_save", pre_save)
-    Publisher.objects.using(using).create(name="p")
+    Publisher.objects.using(using).bulk_create([Publisher(name="p")])
     assert name(author) == "after"
