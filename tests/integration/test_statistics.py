@@ -6,6 +6,8 @@ import sys
 import threading
 
 import pytest
+from django.core.signals import request_finished
+from django.db import close_old_connections
 
 import querycache
 from querycache.recorder import record_reads
@@ -152,3 +154,19 @@ def test_arithmetic():
     assert stats.saved_seconds == 2.0
     assert ModelStats().hit_rate == 0.0
     assert (stats + stats).hits == 6
+
+
+def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(settings):
+    """On SQLite, a write of the thread would make a transaction fail that is about to write."""
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "db"}
+    before = counted()
+    statistics.count("testapp.Author", "bypasses")
+    assert not statistics._in_background()
+    request_finished.disconnect(close_old_connections)
+    try:
+        request_finished.send(None)
+    finally:
+        request_finished.connect(close_old_connections)
+    assert not statistics._queue
+    assert not statistics._pending
+    assert difference(counted(), before)["bypasses"] == 1
