@@ -171,10 +171,13 @@ def nodes_of(query: Query) -> Iterator[Any]:
 
 
 def table_names(query: Query) -> Iterator[str]:
-    """The tables in the FROM clause of a compiled query, by name; subqueries not included."""
-    for alias, source in query.alias_map.items():
-        if query.alias_refcount.get(alias):
-            yield source.table_name
+    """
+    The tables that a compiled query has joined, by name; subqueries not included.
+
+    Also those that it has trimmed again: compiling ends with the counts of references as they were
+    before, so that what it has joined itself (an ordering, select_related) counts nothing.
+    """
+    yield from (source.table_name for source in query.alias_map.values())
     yield from query.extra_tables
 
 

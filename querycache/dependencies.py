@@ -16,11 +16,13 @@ def tables_of(
     Return the tables that a compiled query depends on, by name.
 
     Both the tree and the SQL are asked, and what either of them names counts: an expression may
-    hide a table from the tree (RawSQL), a construct may hide one from the parser.
+    hide a table from the tree (RawSQL), a construct may hide one from the parser. A table of the
+    tree that is no word of the SQL was trimmed.
 
     Raises ``Uncacheable`` if one of them is not opted in, or if the SQL is not understood.
     """
-    names = tables_in_tree(query) | sql.tables_read(statement, vendor)
+    named = sql.tables_read(statement, vendor)
+    names = named | (tables_in_tree(query) & sql.identifiers(statement, vendor))
     for name in sorted(names):
         if name not in tables:
             raise Uncacheable(Reason.NOT_OPTED_IN, name)

@@ -143,7 +143,9 @@ def _change_of_target(target: Target) -> tuple[list[str], Change]:
         except ValueError:  # no dot in it
             raise LookupError(f"expected a name like 'shop.Product', not {target!r}") from None
     if isinstance(target, QuerySet):
-        return [target.db], Change(frozenset(tables_in_tree(target.query)))
+        # Before it is compiled, a query may not have joined even its own table.
+        own = changes.change_of_models([target.model])
+        return [target.db], own.also(tables_in_tree(target.query))
     if isinstance(target, Model):
         alias = target._state.db
         return [alias] if alias else list(connections), changes.change_of_models([type(target)])

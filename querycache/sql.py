@@ -62,6 +62,17 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     return frozenset(_table_names(tree))
 
 
+def identifiers(sql: str, vendor: str) -> frozenset[str]:
+    """Return every word of a statement that may be a name, normalized as a table's."""
+    from sqlglot import Dialect
+    from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
+
+    tokens = Dialect.get_or_raise(_DIALECTS.get(vendor)).tokenize(sql)
+    return frozenset(
+        normalized_table(token.text) for token in tokens if token.token_type != TokenType.STRING
+    )
+
+
 def _parse(sql: str, vendor: str) -> tuple[list["exp.Expr"], list["Token"]]:
     from sqlglot import Dialect, ErrorLevel
 

@@ -172,8 +172,9 @@ def read_all():
         lambda: "testapp.author",
         lambda: Author(pk=1),
         lambda: Author.objects.filter(pk=1),
+        Author.objects.all,
     ],
-    ids=["model", "label", "lower-case label", "instance", "queryset"],
+    ids=["model", "label", "lower-case label", "instance", "queryset", "queryset of all"],
 )
 def test_invalidate_takes_models_names_instances_and_querysets(target):
     warm_all()
