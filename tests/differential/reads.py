@@ -64,7 +64,7 @@ from django.db.models.lookups import GreaterThan
 
 from querycache import cached, uncached
 from querycache.exceptions import Reason
-from tests.differential.library import ACE, CODE, MOMENT, Library
+from tests.differential.shelf import ACE, CODE, MOMENT, Library
 from tests.testapp.models import Author, Biography, Book, CheapBook, Secret, Tag
 
 TOKYO = zoneinfo.ZoneInfo("Asia/Tokyo")

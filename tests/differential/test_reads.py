@@ -5,9 +5,9 @@ from django.contrib.contenttypes.models import ContentType
 
 from querycache import bypass
 from querycache.recorder import record_reads
-from tests.differential.library import Library
 from tests.differential.picture import picture
 from tests.differential.reads import CACHEABLE, NOT_CACHEABLE, Read
+from tests.differential.shelf import Library
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.db import connections
 
 import querycache
 from querycache import bypass
-from tests.differential.library import Copy, Library
+from tests.differential.shelf import Copy, Library
 from tests.differential.writes import MODES, TYPICAL, WATCHES, WRITES, Mode, Write
 
 TYPICAL_WRITES = [write for write in WRITES if write.name in TYPICAL]

@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Upper
 
-from tests.differential.library import ACE, Library
+from tests.differential.shelf import ACE, Library
 from tests.testapp import models
 
 ANY = frozenset({"sqlite", "postgresql", "mysql"})
