@@ -11,6 +11,7 @@ from django.core.cache import caches
 from django.db import transaction
 
 from querycache import stores
+from querycache.stats import statistics
 from querycache.stores import RedisStore
 from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL
 from tests import servers
@@ -153,7 +154,7 @@ def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
 
 
 @pytest.fixture(params=["django_redis.cache", "django.core.cache.backends.redis"])
-def wire(request, settings):
+def wire(request, settings, monkeypatch):
     """Let querycache speak to the server through a proxy that counts."""
     address = urlsplit(servers.address("valkey"))
     with Wire(address.hostname, address.port) as wire:
@@ -170,6 +171,9 @@ def wire(request, settings):
         # A connection says hello, and scripts are loaded, once.
         store.fence(["warm"], "writer")
         store.release(["warm"], "writer")
+        # The thread that publishes counts would take the connection, and another would say hello.
+        monkeypatch.setattr(statistics, "_sink", None)
+        statistics.publish()  # waits for what is under way
         yield wire
         store._client.connection_pool.disconnect()
         caches["counted"].close()
