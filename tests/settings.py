@@ -106,6 +106,12 @@ if valkey := servers.address("valkey"):
         "LOCATION": f"{valkey}/1",
         "KEY_PREFIX": KEY_PREFIX,
     }
+if redis := servers.address("redis"):
+    CACHES["redis_server"] = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": f"{redis}/0",
+        "KEY_PREFIX": KEY_PREFIX,
+    }
 CACHES["default"] = CACHES.get("redis", CACHES["locmem"])
 
 INSTALLED_APPS = [

@@ -128,6 +128,18 @@ class TestBuiltin(RedisConformance):
         return "redis_builtin"
 
 
+@pytest.mark.skipif(bool(servers.missing("redis")), reason=str(servers.missing("redis")))
+class TestRedisServer(RedisConformance):
+    """What the others do on Valkey, on Redis."""
+
+    @pytest.fixture
+    def alias(self):
+        return "redis_server"
+
+    def test_the_server_is_not_valkey(self, client):
+        assert "valkey_version" not in client.info("server")
+
+
 def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
     with servers.Valkey() as server:
         settings.CACHES = {
