@@ -42,6 +42,7 @@ __all__ = [
     "compiles_anew",
     "deletes_in_database",
     "in_transaction",
+    "is_ordered",
     "is_snapshot",
     "nodes_of",
     "parts_of",
@@ -140,6 +141,13 @@ def reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:
     # PostgreSQL takes READ UNCOMMITTED for READ COMMITTED; SQLite has it for shared caches only.
     level = connection.settings_dict["OPTIONS"].get("isolation_level")
     return connection.vendor == "mysql" and str(level).lower() == "read uncommitted"
+
+
+def is_ordered(query: Query) -> bool:
+    """Say whether a query is ordered, as ``QuerySet.ordered`` says it of a queryset."""
+    if query.extra_order_by or query.order_by:
+        return True
+    return bool(query.default_ordering and query.get_meta().ordering and not query.group_by)
 
 
 def deletes_in_database(model: type[Model]) -> Iterator[type[Model]]:

@@ -9,6 +9,7 @@ from django.core import checks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import router
 
 from querycache.conf import Config, get_config
 
@@ -27,7 +28,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
         )
         for problem in config.problems
     ]
-    return [*messages, *_check_cache(config)]
+    return [*messages, *_check_cache(config), *_check_routers(config)]
 
 
 def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
@@ -52,4 +53,29 @@ def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
             hint="With more than one process, answers are stale: use Redis, Valkey or another "
             "cache that all processes share.",
             id="querycache.W003",
+        )
+
+
+_TRIES = 16
+"""How often a router is asked: it may choose among several replicas by chance."""
+
+
+def _check_routers(config: Config) -> Iterator[checks.CheckMessage]:
+    """Look for replicas that nobody has declared: what reads one alias and writes another."""
+    if not router.routers:
+        return
+    undeclared: dict[tuple[str, str], list[str]] = {}
+    for model, table in config.models.items():
+        primary = router.db_for_write(model)
+        for alias in sorted({router.db_for_read(model) for _ in range(_TRIES)} - {primary}):
+            if alias not in config.replicas:
+                undeclared.setdefault((alias, primary), []).append(table.label)
+    for (alias, primary), labels in undeclared.items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        yield checks.Warning(
+            f"A router reads {labels[0]}{more} from {alias!r} and writes to {primary!r}: these "
+            "reads are not cached.",
+            hint="If it is a replica, declare it: QUERYCACHE['REPLICAS'] = "
+            f'{{"{alias}": {{"OF": "{primary}", "MAX_LAG": 5}}}}, in seconds.',
+            id="querycache.W004",
         )

@@ -9,8 +9,8 @@ import difflib
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.conf import settings
@@ -45,6 +45,18 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """
+    A database alias that follows another, ``of``, by at most ``max_lag`` seconds.
+
+    ``of`` is None where the setting is wrong: then nothing is known of the alias.
+    """
+
+    of: str | None = None
+    max_lag: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong with the settings, for ``manage.py check``."""
 
@@ -60,14 +72,17 @@ class Config:
     The setting, understood.
 
     ``models`` and ``tables`` hold what is opted in and nothing else; a proxy has the table of its
-    concrete model.
+    concrete model. ``verify`` is the share of hits to compare with the database, 0.0 to 1.0.
     """
 
-    cache: str
-    namespace: Callable[[], str] | None
-    models: Mapping[type[Model], Table]
-    tables: Mapping[str, Table]
-    problems: tuple[Problem, ...]
+    cache: str = DEFAULT_CACHE
+    namespace: Callable[[], str] | None = None
+    models: Mapping[type[Model], Table] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    replicas: Mapping[str, Replica] = field(default_factory=dict)
+    verify: float = 0.0
+    refuses_writes: bool = False
+    problems: tuple[Problem, ...] = ()
 
     def label_of(self, table: str) -> str:
         """The label of the model that owns a table, for statistics; the table if none does."""
@@ -97,8 +112,8 @@ def read_settings(raw: Any) -> Config:
         problem = Problem(
             "E001", "QUERYCACHE must be a dict.", 'Write QUERYCACHE = {"MODELS": {…}}.'
         )
-        return Config(DEFAULT_CACHE, None, {}, {}, (problem,))
-    problems = list(_unknown_keys(raw, ("CACHE", "MODELS", "NAMESPACE"), "QUERYCACHE"))
+        return Config(problems=(problem,))
+    problems = list(_unknown_keys(raw, _KEYS, "QUERYCACHE"))
     cache = raw.get("CACHE", DEFAULT_CACHE)
     if not isinstance(cache, str):
         problems.append(
@@ -114,7 +129,19 @@ def read_settings(raw: Any) -> Config:
         for model in options
         if (name := normalized_table(model._meta.db_table)) in tables
     }
-    return Config(cache, namespace, models, tables, tuple(problems))
+    return Config(
+        cache=cache,
+        namespace=namespace,
+        models=models,
+        tables=tables,
+        replicas=_read_replicas(raw.get("REPLICAS", {}), problems),
+        verify=_read_verify(raw.get("VERIFY", 0.0), problems),
+        refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
+        problems=tuple(problems),
+    )
+
+
+_KEYS = ("CACHE", "MODELS", "NAMESPACE", "ON_STORE_FAILURE", "REPLICAS", "VERIFY")
 
 
 def _unknown_keys(raw: dict[Any, Any], known: tuple[str, ...], where: str) -> Iterator[Problem]:
@@ -142,6 +169,56 @@ def _read_namespace(path: Any, problems: list[Problem]) -> Callable[[], str] | N
 
 def _broken_namespace() -> str:
     raise Uncacheable(Reason.MISCONFIGURED, "QUERYCACHE['NAMESPACE']")
+
+
+def _read_replicas(raw: Any, problems: list[Problem]) -> dict[str, Replica]:
+    hint = (
+        'Write {"replica": {"OF": "default", "MAX_LAG": 5}}, two aliases of DATABASES and seconds.'
+    )
+    if not isinstance(raw, dict):
+        problems.append(Problem("E011", "QUERYCACHE['REPLICAS'] must be a dict.", hint))
+        return {}
+    replicas = {}
+    for alias, value in raw.items():
+        replica, wrong = _read_replica(alias, value, raw)
+        # One whose options are wrong is not taken for a database in its own right either.
+        replicas[alias] = Replica() if wrong else replica
+        where = f"QUERYCACHE['REPLICAS'][{alias!r}]"
+        problems.extend(Problem("E012", f"{where} {reason}.", hint) for reason in wrong)
+    return replicas
+
+
+def _read_replica(alias: Any, value: Any, replicas: dict[Any, Any]) -> tuple[Replica, list[str]]:
+    """Return what the options of a replica say, and what is wrong with them."""
+    if not isinstance(value, dict) or not value.keys() <= {"OF", "MAX_LAG"}:
+        return Replica(), ["must be a dict of OF and MAX_LAG"]
+    primary, lag = value.get("OF"), value.get("MAX_LAG")
+    wrong = []
+    if alias not in settings.DATABASES:
+        wrong.append("is not in DATABASES")
+    if primary not in settings.DATABASES:
+        wrong.append(f"is OF {primary!r}, which is not in DATABASES")
+    elif primary in replicas:
+        wrong.append(f"is OF {primary!r}, which is a replica itself")
+    if not _is_number(lag) or lag <= 0:
+        wrong.append(f"has the MAX_LAG {lag!r}, which is no number of seconds above 0")
+        return Replica(), wrong
+    return Replica(primary, float(lag)), wrong
+
+
+def _read_verify(share: Any, problems: list[Problem]) -> float:
+    if _is_number(share) and 0 <= share <= 1:
+        return float(share)
+    hint = "Give a share of all hits, 0.0 to 1.0, such as 0.01."
+    problems.append(Problem("E013", f"QUERYCACHE['VERIFY'] is {share!r}.", hint))
+    return 0.0
+
+
+def _read_on_failure(value: Any, problems: list[Problem]) -> bool:
+    if value not in ("continue", "refuse"):
+        hint = 'Give "continue" or "refuse".'
+        problems.append(Problem("E014", f"QUERYCACHE['ON_STORE_FAILURE'] is {value!r}.", hint))
+    return bool(value == "refuse")
 
 
 def _read_patterns(raw: Any, problems: list[Problem]) -> dict[str, ModelOptions | None]:
@@ -207,12 +284,11 @@ def _read_options(
 
 def is_valid_ttl(seconds: object) -> bool:
     """Say whether this is a TTL: a number of seconds above 0, and not for ever."""
-    return (
-        isinstance(seconds, int | float)
-        and not isinstance(seconds, bool)
-        and math.isfinite(seconds)
-        and 0 < seconds <= MAX_TTL
-    )
+    return _is_number(seconds) and 0 < seconds <= MAX_TTL
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _options_of_models(

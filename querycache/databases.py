@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import connections
 
 from querycache._django import BaseDatabaseWrapper
+from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 
 EPOCH: Final = "epoch"
@@ -27,14 +29,15 @@ class Database:
 
     ``session`` tells apart, in keys, whatever may answer the same SQL differently: the database,
     the user, the options and time zone of the connection. The names of dependencies hold the
-    database only: what one user writes is stale for all.
+    database only: what one user writes is stale for all. A replica is its primary.
     """
 
     __slots__ = ("_location", "_names", "session")
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         given = connection.settings_dict
-        self._location = _digest(connection.vendor, *_location(connection))
+        primary = _primary_of(connection)
+        self._location = _digest(primary.vendor, *_location(primary))
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.session = _digest(
             self._location,
@@ -58,6 +61,15 @@ class Database:
         if everything:
             tables = (_ANY_TABLE,)
         return tuple(_digest(self._location, table).hex() for table in tables)
+
+
+def _primary_of(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    replica = get_config().replicas.get(connection.alias)
+    if replica is None:
+        return connection
+    if replica.of is None:
+        raise Uncacheable(Reason.MISCONFIGURED, f"QUERYCACHE['REPLICAS'][{connection.alias!r}]")
+    return connections[replica.of]
 
 
 def _location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 import enum
 
+from django.db import OperationalError
+
 
 class QueryCacheError(Exception):
     """Base of every error that querycache raises."""
@@ -19,6 +21,7 @@ class Reason(enum.StrEnum):
     CURSOR = "cursor"
     EMPTY = "empty"
     WRITTEN_ELSEWHERE = "written-elsewhere"
+    REPLICA_LAG = "replica-lag"
     BROKEN_TRANSACTION = "broken-transaction"
     SNAPSHOT = "snapshot"
     UNCOMMITTED = "read-uncommitted"
@@ -48,6 +51,7 @@ _EXPLANATIONS = {
     Reason.CURSOR: "the caller asked for a cursor",
     Reason.EMPTY: "its conditions contradict each other; no database is asked",
     Reason.WRITTEN_ELSEWHERE: "the router sends this model's writes to another database alias",
+    Reason.REPLICA_LAG: "the replica may not have heard of a change that has just been made",
     Reason.BROKEN_TRANSACTION: "a statement failed in this transaction; the database must say so",
     Reason.SNAPSHOT: "the transaction reads a snapshot that may be older than the cache",
     Reason.UNCOMMITTED: "the connection may read what is never committed (READ UNCOMMITTED)",
@@ -74,3 +78,11 @@ class Uncacheable(QueryCacheError):
 
 class StoreFailed(QueryCacheError):
     """The store did not do what was asked of it; the cause is the error of its client."""
+
+
+class WriteRefused(StoreFailed, OperationalError):
+    """
+    The change was not made, since the store could not be told: ``ON_STORE_FAILURE`` says "refuse".
+
+    An error of the database for Django, so that it rolls the transaction back.
+    """

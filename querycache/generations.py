@@ -22,6 +22,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -30,8 +31,9 @@ from django.db import connections
 from querycache.conf import get_config
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
-from querycache.exceptions import StoreFailed
-from querycache.stores import get_store
+from querycache.exceptions import StoreFailed, WriteRefused
+from querycache.stats import statistics
+from querycache.stores import Found, get_store
 from querycache.transactions import state_of
 
 logger = logging.getLogger("querycache")
@@ -51,15 +53,18 @@ class Look(NamedTuple):
 
 def look(key: str, dependencies: Sequence[str]) -> Look:
     """Look for a fresh entry. Raises ``StoreFailed``."""
+    store = get_store()
+    if store.unsettled:
+        store.settle()
     if _debts or _unfenced:
         pay_debts()
-    generations: list[bytes]
-    entry, generations = _ask_unless_failing("look", key, dependencies)
-    tokens = b"".join(generations)
-    if len(tokens) != len(dependencies) * TOKEN_SIZE:
+    found: Found = _ask_unless_failing("look", key, dependencies)
+    # The incarnation of the server is one more generation: what it knew in another life is stale.
+    tokens = found.incarnation + b"".join(found.tokens)
+    if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
         return Look(None, None)
-    if entry is not None and is_fresh(entry, tokens):
-        return Look(decode(key, entry, tokens), tokens)
+    if found.entry is not None and is_fresh(found.entry, tokens):
+        return Look(decode(key, found.entry, tokens), tokens)
     return Look(None, tokens)
 
 
@@ -82,39 +87,60 @@ def fence(dependencies: Sequence[str]) -> str:
     Step 2: keep readers from filling, and make stale what they filled. Return the writer's name.
 
     If the store fails the write goes on, and this process reads nothing from the store before the
-    release.
+    release; or it does not go on, if ``ON_STORE_FAILURE`` says so: then this raises
+    ``WriteRefused``.
     """
+    settle()
     writer = uuid.uuid4().hex
     try:
         _ask("fence", dependencies, writer)
-    except StoreFailed:
+    except StoreFailed as failure:
+        if get_config().refuses_writes:
+            raise WriteRefused(str(failure)) from failure
         with _lock:
             _unfenced.add(writer)
     return writer
 
 
 def release(dependencies: Sequence[str], writer: str) -> None:
-    """Step 4, after commit, rollback and an unknown outcome alike: new generations."""
-    try:
-        lost = _ask("release", dependencies, writer)
-    except StoreFailed:
+    """
+    Step 4, after commit, rollback and an unknown outcome alike: new generations.
+
+    It is not waited for: the fence keeps readers away from what was there before.
+    """
+
+    def done(lost: int | None) -> None:
+        if lost is None:
+            _owe(dependencies, writer)
+        elif lost and writer not in _unfenced:
+            # Evicted, flushed or beyond its deadline: since then a reader may have filled.
+            statistics.count("", "incidents")
+            logger.warning(
+                "%d of %d fences were lost before their release", lost, len(dependencies)
+            )
         with _lock:
-            _debts[writer] = tuple(dependencies)
             _unfenced.discard(writer)
-        return
-    if lost and writer not in _unfenced:
-        # Evicted, flushed or beyond its deadline: since then a reader may have filled.
-        logger.warning("%d of %d fences were lost before their release", lost, len(dependencies))
-    with _lock:
-        _unfenced.discard(writer)
+
+    try:
+        _ask("release_unwaited", dependencies, writer, done)
+    except StoreFailed:
+        done(None)
+    if writer in _unfenced:  # until this is known, the process reads nothing from the store
+        settle()
+
+
+def settle() -> None:
+    """Learn what has become of the releases that were not waited for."""
+    with suppress(StoreFailed):  # there is no store
+        get_store().settle()
 
 
 def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
     """Instead of step 4, where nobody can tell when step 3 is done: the deadline ends the fence."""
-    with _lock:
-        if writer in _unfenced:
+    if writer in _unfenced:
+        _owe(dependencies, writer)
+        with _lock:
             _unfenced.discard(writer)
-            _debts[writer] = tuple(dependencies)
 
 
 def renew(dependencies: Sequence[str]) -> None:
@@ -127,8 +153,7 @@ def renew(dependencies: Sequence[str]) -> None:
     try:
         _ask("release", dependencies, writer)
     except StoreFailed:
-        with _lock:
-            _debts[writer] = tuple(dependencies)
+        _owe(dependencies, writer)
         raise
 
 
@@ -148,6 +173,13 @@ _unfenced: set[str] = set()
 """Writers that could not fence, and have not yet committed: what they write is stale any moment."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unfenced.clear)  # they go on in the parent
+
+
+def _owe(dependencies: Sequence[str], writer: str) -> None:
+    with _lock:
+        _debts[writer] = tuple(dependencies)
+    # To be published, as soon as the store answers, by whoever publishes counts: after the debts.
+    statistics.count("", "late_writes")
 
 
 def pay_debts() -> None:
@@ -170,6 +202,7 @@ def pay_debts() -> None:
 @atexit.register
 def _pay_debts_at_exit() -> None:
     forget_failure()  # there is no later
+    settle()
     if _debts:
         try:
             pay_debts()
@@ -227,7 +260,15 @@ def _call(method: str, *args: Any) -> Any:
 
 
 def add_counts(counts: Mapping[str, int]) -> None:
-    """Add to the statistics in the store. Raises ``StoreFailed``."""
+    """
+    Add to the statistics in the store. Raises ``StoreFailed``.
+
+    Since this is tried again and again while there is something to add, it is also what pays debts
+    of a process that reads nothing.
+    """
+    settle()
+    if _debts or _unfenced:
+        pay_debts()
     _ask_unless_failing("add_counts", counts)
 
 

@@ -9,7 +9,17 @@ from django.db.backends.signals import connection_created
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from querycache import changes, conf, entries, generations, invalidation, plans, reads, stores
+from querycache import (
+    changes,
+    conf,
+    entries,
+    generations,
+    invalidation,
+    plans,
+    reads,
+    replicas,
+    stores,
+)
 from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
@@ -19,6 +29,7 @@ from querycache._django import (
     SQLUpdateCompiler,
 )
 from querycache.stats import statistics
+from querycache.transactions import state_of
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -137,11 +148,15 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in {"SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         entries.forget_signing_keys()
     if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
+        generations.settle()
         statistics.publish()
         conf.get_config.cache_clear()
         stores.get_store.cache_clear()
         generations.forget_failure()
         plans.forget_plans()
+        replicas.forget_sightings()
         changes.forget_changes()
+        for connection in connections.all(initialized_only=True):
+            state_of(connection).forget_database()
         _disconnect_models()
         _connect_models()

@@ -9,16 +9,18 @@ converters, so that what is made of them on a hit is made by Django itself.
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
+from random import random
 from time import perf_counter_ns, time
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
-from django.db import router
+from django.db import DatabaseError, router
 
-from querycache import generations, plans
+from querycache import generations, plans, replicas, verification
 from querycache._django import (
     GET_ITERATOR_CHUNK_SIZE,
     MULTI,
@@ -63,6 +65,7 @@ class Plan(NamedTuple):
     """What a compiled query is for the cache."""
 
     key: str
+    statement: str
     tables: tuple[str, ...]
     dependencies: tuple[str, ...]
     ttl: float
@@ -80,7 +83,8 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         chunk_size: int = GET_ITERATOR_CHUNK_SIZE,
     ) -> Any:
         state = state_of(compiler.connection)
-        table = get_config().models.get(compiler.query.model)  # type: ignore[arg-type]
+        config = get_config()
+        table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
         if table is None or state.covered:
             return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
@@ -95,18 +99,23 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
             return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        if look.loaded is not None:
-            compiles_anew(compiler)
-            note(table.label, "hit", began, None, plan, look.loaded)
-            return as_result(look.loaded.rows, result_type)
-        selected = perf_counter_ns()
-        result = state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        cost = (perf_counter_ns() - selected) // 1000
-        loaded = Loaded(as_rows(result, result_type), time(), cost)
-        # A fence that was met leaves no generations to fill under.
-        reason = fill(table.label, plan, look.tokens, loaded) if look.tokens else None
+        loaded = look.loaded
+        if loaded is not None:
+            note(table.label, "hit", began, None, plan, loaded)
+            if config.verify and is_to_be_verified(config.verify, compiler, state):
+                load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
+                loaded = verified(load, loaded, look.tokens or b"", table.label, plan)
+            else:
+                compiles_anew(compiler)
+            return as_result(loaded.rows, result_type)
+        tokens, reason = look.tokens, None  # a fence that was met leaves no tokens to fill under
+        if tokens is not None and may_lag(compiler.connection, plan, tokens):
+            tokens, reason = None, Reason.REPLICA_LAG
+        loaded = state.cover(load_rows, execute_sql, compiler, result_type)
+        if tokens is not None:
+            reason = fill(table.label, plan, tokens, loaded)
         note(table.label, "bypass" if reason else "miss", began, reason, plan)
-        return result
+        return as_result(loaded.rows, result_type)
 
     return read
 
@@ -146,11 +155,17 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.UNCACHED)
     if connection.vendor == "mysql" and reads_uncommitted(connection):
         raise Uncacheable(Reason.UNCOMMITTED)
-    if router.routers and router.db_for_write(query.get_meta().model) != connection.alias:
-        # A replica, most likely: writes to its primary would not be heard of here.
+    if router.routers and router.db_for_write(query.get_meta().model) != primary_of(connection):
+        # Neither this database nor one that it follows: writes would not be heard of here.
         raise Uncacheable(Reason.WRITTEN_ELSEWHERE)
     if state.in_transaction(connection):
         refuse_in_transaction(connection, state)
+
+
+def primary_of(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the alias of the database that a connection is to, or that its replica follows."""
+    replica = get_config().replicas.get(connection.alias)
+    return connection.alias if replica is None else replica.of
 
 
 def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
@@ -190,6 +205,7 @@ def plan_of(
     hint = hint_of(compiler.query)
     return Plan(
         key=key_of(database.session, namespace, statement, params, (result_type, width)),
+        statement=statement,
         tables=shape.tables,
         dependencies=database.dependencies(shape.tables),
         ttl=shape.ttl if hint is None or hint.ttl is None else hint.ttl,
@@ -197,9 +213,59 @@ def plan_of(
     )
 
 
-def as_rows(result: Any, result_type: str) -> Any:
-    """Turn what ``execute_sql`` returned into what an entry holds."""
-    return list(chain.from_iterable(result)) if result_type == MULTI else result
+def may_lag(connection: BaseDatabaseWrapper, plan: Plan, tokens: bytes) -> bool:
+    """Say whether this is a replica that may not have what was committed before these tokens."""
+    replica = get_config().replicas.get(connection.alias)
+    return replica is not None and not replicas.has_caught_up(
+        plan.dependencies, tokens, replica.max_lag
+    )
+
+
+def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionState) -> bool:
+    """Choose ``share`` of all hits, of those that a failing SELECT would do no harm to."""
+    is_chosen = random() < share  # noqa: S311  a sample, not a secret
+    return (
+        is_chosen
+        and not state.in_transaction(compiler.connection)
+        and verification.is_comparable(compiler.query)
+    )
+
+
+def verified(
+    load: Callable[[], Loaded], cached: Loaded, tokens: bytes, label: str, plan: Plan
+) -> Loaded:
+    """
+    Ask the database after a hit, report a difference, and return what the database says.
+
+    A write that was published since the look explains one. Nothing else does: what was committed
+    before the look has made the entry stale before.
+    """
+    try:
+        loaded = load()
+    except DatabaseError:  # a hit needs no database
+        return cached
+    statistics.count(label, "verified")
+    if verification.is_same(cached.rows, loaded.rows):
+        return loaded
+    with suppress(StoreFailed):
+        if generations.look(plan.key, plan.dependencies).tokens == tokens:
+            statistics.count(label, "mismatches")
+            logger.error(
+                "A hit differs from the database: key %s, %.1f seconds old: %s",
+                plan.key,
+                loaded.at - cached.at,
+                plan.statement,
+            )
+            fill(label, plan, tokens, loaded)
+    return loaded
+
+
+def load_rows(execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str) -> Loaded:
+    """Run the SELECT; return what an entry holds of it."""
+    began = perf_counter_ns()
+    result = execute_sql(compiler, result_type)
+    rows = list(chain.from_iterable(result)) if result_type == MULTI else result
+    return Loaded(rows, time(), (perf_counter_ns() - began) // 1000)
 
 
 def as_result(rows: Any, result_type: str) -> Any:

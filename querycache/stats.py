@@ -29,7 +29,8 @@ class ModelStats:
     The counts of one model, or of all of them.
 
     ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had taken
-    for the rows of these hits.
+    for the rows of these hits. Of ``verified`` hits the database was asked too, and ``mismatches``
+    differed from it without an explanation.
     """
 
     hits: int = 0
@@ -37,6 +38,8 @@ class ModelStats:
     fills: int = 0
     bypasses: int = 0
     invalidations: int = 0
+    verified: int = 0
+    mismatches: int = 0
     hit_us: int = 0
     load_us: int = 0
 
@@ -60,13 +63,22 @@ class ModelStats:
 
 
 COUNTED: Final = tuple(field.name for field in fields(ModelStats))
+EVENTS: Final = ("incidents", "late_writes")
+"""What is counted of no model, under the empty label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The counts of each opted-in model by its label, and their sum."""
+    """
+    The counts of each opted-in model by its label, and their sum.
+
+    ``incidents`` are fences that the store lost before their release: for moments a reader may have
+    been given old rows. ``late_writes`` were published only when the store answered again.
+    """
 
     models: Mapping[str, ModelStats]
+    incidents: int = 0
+    late_writes: int = 0
 
     @property
     def total(self) -> ModelStats:
@@ -80,8 +92,11 @@ def name_of(label: str, counted: str) -> str:
 
 
 def names_of(labels: Iterable[str]) -> list[str]:
-    """Return the names of all counters of some models."""
-    return [name_of(label, counted) for label in labels for counted in COUNTED]
+    """Return the names of all counters of some models, and of those of no model."""
+    return [
+        *(name_of(label, counted) for label in labels for counted in COUNTED),
+        *(name_of("", event) for event in EVENTS),
+    ]
 
 
 def stats_from(labels: Iterable[str], counts: Mapping[str, int]) -> Stats:
@@ -90,7 +105,8 @@ def stats_from(labels: Iterable[str], counts: Mapping[str, int]) -> Stats:
         {
             label: ModelStats(*(counts.get(name_of(label, name), 0) for name in COUNTED))
             for label in labels
-        }
+        },
+        *(counts.get(name_of("", event), 0) for event in EVENTS),
     )
 
 
@@ -122,7 +138,7 @@ class Statistics:
         self._in_background = in_background
 
     def count(self, label: str, counted: str) -> None:
-        """Count one more. ``counted`` is a field of ``ModelStats``."""
+        """Count one more. ``counted`` is a field of ``ModelStats``, or an event of no model."""
         self._append((label, counted, 0, 0))
 
     def count_hit(self, label: str, hit_us: int, load_us: int) -> None:

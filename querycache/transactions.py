@@ -73,6 +73,10 @@ class ConnectionState:
         finally:
             self.covered = outer
 
+    def forget_database(self) -> None:
+        """Find out anew which database this is: the settings have changed."""
+        self._database = None
+
     def in_transaction(self, connection: BaseDatabaseWrapper) -> bool:
         """Say whether a transaction is open, by Django or by hand."""
         return self.opened or in_transaction(connection)

@@ -6,11 +6,11 @@ from django.core.cache import InvalidCacheBackendError
 
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
-from querycache.stores.base import Store
+from querycache.stores.base import Found, Store
 from querycache.stores.django import DjangoStore
 from querycache.stores.redis import RedisStore, client_of
 
-__all__ = ["DjangoStore", "RedisStore", "Store", "get_store"]
+__all__ = ["DjangoStore", "Found", "RedisStore", "Store", "get_store"]
 
 
 @functools.cache

@@ -2,8 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from querycache.entries import TOKEN_SIZE
 
@@ -14,6 +14,23 @@ STATISTICS_TTL: Final = 30 * 24 * 3600
 FENCE_SECONDS: Final = 60
 """Seconds after which a fence falls whose writer died."""
 _MARK: Final = b"!"
+
+
+Done = Callable[[int | None], None]
+"""Is told how many marks were lost before their release, None if nobody knows of the release."""
+
+
+class Found(NamedTuple):
+    """
+    What a look found: the entry, and the token or mark of each dependency.
+
+    ``incarnation`` tells this life of the server from any other, before a restart from a dump or on
+    another machine after a failover; empty where the store has no way to know.
+    """
+
+    entry: bytes | None
+    tokens: list[bytes]
+    incarnation: bytes = b""
 
 
 class Store(ABC):
@@ -30,9 +47,11 @@ class Store(ABC):
     """Do counts added by two processes at once always add up?"""
     using: str | None = None
     """The alias of the database of which the store is a table, and so part of its transactions."""
+    unsettled: Sequence[object] = ()
+    """Releases that were sent and whose answers were not read yet."""
 
     @abstractmethod
-    def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
+    def look(self, key: str, dependencies: Sequence[str]) -> Found:
         """
         Return the entry under ``key``, and the token or mark of each dependency.
 
@@ -55,6 +74,18 @@ class Store(ABC):
         A dependency without this writer's mark gets a new token too, unless another writer holds
         it. Return how many were without.
         """
+
+    def release_unwaited(self, dependencies: Sequence[str], writer: str, done: Done) -> None:
+        """
+        Release without waiting for the answer, where that is possible.
+
+        ``done`` is called with the answer, now or by ``settle()``. What is asked of the store
+        afterwards by this thread, it does after the release.
+        """
+        done(self.release(dependencies, writer))
+
+    def settle(self) -> None:  # noqa: B027  where nothing is unsettled
+        """Read the answers of ``unsettled`` releases; never raises."""
 
     @abstractmethod
     def add_counts(self, counts: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ from querycache.stores.base import (
     FENCE_SECONDS,
     GENERATION_TTL,
     STATISTICS_TTL,
+    Found,
     Store,
     fenced,
     is_held,
@@ -48,7 +49,7 @@ class DjangoStore(Store):
     def _cache(self) -> BaseCache:
         return caches[self._alias]  # one instance a thread
 
-    def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
+    def look(self, key: str, dependencies: Sequence[str]) -> Found:
         names = [f"querycache:g:{name}" for name in dependencies]
         entry_name = f"querycache:e:{key}"
         cache = self._cache
@@ -61,7 +62,7 @@ class DjangoStore(Store):
             found |= cache.get_many(missing)
         entry = found.get(entry_name)
         tokens = [found.get(name, b"") for name in names]
-        return (
+        return Found(
             entry if isinstance(entry, bytes) else None,
             [token if isinstance(token, bytes) else b"" for token in tokens],
         )

@@ -5,13 +5,25 @@ A look is one MGET, a fill one SET. A fence and a release are one script for eac
 of which touches that dependency's key alone, sent together in one round trip.
 """
 
+import os
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from hashlib import sha1
+from typing import Any, Final, NamedTuple
 
 from django.core.cache import caches
 
 from querycache._django import primary_client
-from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL, STATISTICS_TTL, Store, new_token
+from querycache.stores.base import (
+    FENCE_SECONDS,
+    GENERATION_TTL,
+    STATISTICS_TTL,
+    Done,
+    Found,
+    Store,
+    new_token,
+)
+from querycache.stores.connections import Command, Connections
 
 # The marks are those of ``base.fenced`` and ``base.released``, with the clock of the server, so
 # that deadlines of different machines compare. Writers beyond their deadline are dropped on the
@@ -50,6 +62,21 @@ end
 return held
 """
 )
+_SHA: Final = {
+    script: sha1(script.encode(), usedforsecurity=False).hexdigest()
+    for script in (_FENCE, _RELEASE)
+}
+"""What a server calls a script that it knows."""
+
+
+class _Unsettled(NamedTuple):
+    """A release that was sent over a connection, by a process, and was not answered yet."""
+
+    connection: Any
+    pid: int
+    dependencies: Sequence[str]
+    writer: str
+    done: Done
 
 
 class RedisStore(Store):
@@ -59,78 +86,103 @@ class RedisStore(Store):
     supports_atomic_count = True
 
     def __init__(self, alias: str, client: Any) -> None:
-        self._client = client
+        self._connections = Connections(client)
         # The prefix of the cache (KEY_PREFIX, VERSION, KEY_FUNCTION) keeps projects apart.
         prefix = str(caches[alias].make_key("querycache"))
         self._entry_prefix = f"{prefix}:e:"
         self._generation_prefix = f"{prefix}:g:"
         self._counts_name = f"{prefix}:s"
-        self._scripts: dict[str, str] = {}
+        self.unsettled: deque[_Unsettled] = deque()
 
-    def look(self, key: str, dependencies: Sequence[str]) -> tuple[bytes | None, list[bytes]]:
+    def look(self, key: str, dependencies: Sequence[str]) -> Found:
         prefix = self._generation_prefix
         names = [prefix + name for name in dependencies]
-        entry, *tokens = self._client.execute_command("MGET", self._entry_prefix + key, *names)
+        answers, incarnation = self._connections.ask(("MGET", self._entry_prefix + key, *names))
+        entry, *tokens = answers[0]
         if None in tokens:
-            tokens = self._create(names, tokens)
-        return entry, tokens
+            tokens, incarnation = self._create(names, tokens)
+        return Found(entry, tokens, incarnation)
 
-    def _create(self, names: list[str], tokens: list[bytes | None]) -> list[bytes]:
-        pipeline = self._client.pipeline(transaction=False)
-        for name, token in zip(names, tokens, strict=True):
-            if token is None:
-                pipeline.set(name, new_token(), nx=True, ex=GENERATION_TTL)
+    def _create(self, names: list[str], tokens: list[bytes | None]) -> tuple[list[bytes], bytes]:
+        commands: list[Command] = [
+            ("SET", name, new_token(), "NX", "EX", GENERATION_TTL)
+            for name, token in zip(names, tokens, strict=True)
+            if token is None
+        ]
         # Read back: of two that create it at once, one has it, and both must know which.
-        pipeline.mget(names)
-        return [token or b"" for token in pipeline.execute()[-1]]
+        answers, incarnation = self._connections.ask(*commands, ("MGET", *names))
+        return [token or b"" for token in answers[-1]], incarnation
 
     def fill(self, key: str, entry: bytes, ttl: float) -> None:
         milliseconds = max(1, int(ttl * 1000))
-        self._client.execute_command("SET", self._entry_prefix + key, entry, "PX", milliseconds)
+        self._connections.ask(("SET", self._entry_prefix + key, entry, "PX", milliseconds))
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
-        self._run(_FENCE, [(name, writer, FENCE_SECONDS) for name in dependencies])
+        self._run(_FENCE, self._fences(dependencies, writer))
 
     def release(self, dependencies: Sequence[str], writer: str) -> int:
-        calls = [
-            (name, writer, new_token(), GENERATION_TTL, FENCE_SECONDS) for name in dependencies
-        ]
-        return self._run(_RELEASE, calls).count(0)
+        return self._run(_RELEASE, self._releases(dependencies, writer)).count(0)
 
-    def _run(self, script: str, calls: Sequence[tuple[Any, ...]]) -> list[int]:
+    def release_unwaited(self, dependencies: Sequence[str], writer: str, done: Done) -> None:
+        connection = self._connections.send(*self._releases(dependencies, writer))
+        self.unsettled.append(_Unsettled(connection, os.getpid(), dependencies, writer, done))
+
+    def settle(self) -> None:
+        while self.unsettled:
+            try:
+                sent = self.unsettled.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if sent.pid == os.getpid():  # in a forked process, it is the parent's to read
+                sent.done(self._answer_to(sent))
+
+    def _answer_to(self, sent: _Unsettled) -> int | None:
+        """Return how many marks were lost before a release, None if nobody knows of it."""
+        try:
+            answers = self._connections.receive(sent.connection, len(sent.dependencies))
+        except Exception:  # noqa: BLE001  whatever its client raises when a server goes away
+            self._connections.discard(sent.connection)
+            return None
+        self._connections.give_back(sent.connection)
+        if not any(isinstance(answer, Exception) for answer in answers):
+            return answers.count(0)
+        # It has lost the script, most likely. What has run for some of the calls may run again.
+        try:
+            return self.release(sent.dependencies, sent.writer)
+        except Exception:  # noqa: BLE001  the same
+            return None
+
+    def _fences(self, dependencies: Sequence[str], writer: str) -> list[Command]:
+        return [self._call(_FENCE, name, writer, FENCE_SECONDS) for name in dependencies]
+
+    def _releases(self, dependencies: Sequence[str], writer: str) -> list[Command]:
+        ttls = GENERATION_TTL, FENCE_SECONDS
+        return [self._call(_RELEASE, name, writer, new_token(), *ttls) for name in dependencies]
+
+    def _call(self, script: str, dependency: str, *arguments: object) -> Command:
+        return ("EVALSHA", _SHA[script], 1, self._generation_prefix + dependency, *arguments)
+
+    def _run(self, script: str, calls: Sequence[Command]) -> list[int]:
         """Run a script once for each call, all in one round trip, and return what each returned."""
         from redis.exceptions import NoScriptError
 
-        for attempt in range(2):
-            sha = self._scripts.get(script)
-            if sha is None:
-                sha = self._scripts[script] = self._client.script_load(script)
-            pipeline = self._client.pipeline(transaction=False)
-            for name, *arguments in calls:
-                pipeline.evalsha(sha, 1, self._generation_prefix + name, *arguments)
-            try:
-                results: list[int] = pipeline.execute()
-            except NoScriptError:
-                # The server was restarted. A script that ran for some of the calls may run again.
-                del self._scripts[script]
-                if attempt:
-                    raise
-            else:
-                return results
-        raise AssertionError("unreachable")
+        try:
+            return self._connections.ask(*calls)[0]
+        except NoScriptError:
+            # The server was restarted. A script that ran for some of the calls may run again.
+            self._connections.ask(("SCRIPT", "LOAD", script))
+            return self._connections.ask(*calls)[0]
 
     def add_counts(self, counts: Mapping[str, int]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for name, amount in counts.items():
-            pipeline.hincrby(self._counts_name, name, amount)
-        pipeline.expire(self._counts_name, STATISTICS_TTL)
-        pipeline.execute()
+        commands = [("HINCRBY", self._counts_name, name, counts[name]) for name in counts]
+        self._connections.ask(*commands, ("EXPIRE", self._counts_name, STATISTICS_TTL))
 
     def read_counts(self, names: Sequence[str]) -> dict[str, int]:
-        values = self._client.hmget(self._counts_name, names) if names else []
-        return {
-            name: int(value) for name, value in zip(names, values, strict=True) if value is not None
-        }
+        if not names:
+            return {}
+        answers, _ = self._connections.ask(("HMGET", self._counts_name, *names))
+        found = zip(names, answers[0], strict=True)
+        return {name: int(value) for name, value in found if value is not None}
 
 
 def client_of(alias: str) -> Any | None:
@@ -142,13 +194,13 @@ def client_of(alias: str) -> Any | None:
     cache = caches[alias]
     try:
         from django_redis.cache import RedisCache as DjangoRedisCache
-        from django_redis.client.default import DefaultClient
+        from django_redis.client import DefaultClient, SentinelClient
     except ImportError:
         pass
     else:
         if isinstance(cache, DjangoRedisCache):
             # Other clients of django-redis spread keys over servers: they are used as plain caches.
-            if type(cache.client) is DefaultClient:
+            if type(cache.client) in {DefaultClient, SentinelClient}:
                 from django_redis import get_redis_connection
 
                 return get_redis_connection(alias)

@@ -112,7 +112,8 @@ def calls_of(function):
 
 
 def test_a_hit_makes_few_calls(author, using, round_trips):
-    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 32
+    # Three of them speak to the server, where redis-py's own way takes 20 calls more.
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 34
 
 
 def test_a_miss_makes_few_calls(author, using, round_trips):
@@ -121,7 +122,7 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
 
     first()
     Author.objects.using(using).update(name="a")
-    assert calls_of(first) <= 54
+    assert calls_of(first) <= 56
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):

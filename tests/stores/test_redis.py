@@ -10,7 +10,8 @@ from django.conf import settings
 from django.core.cache import caches
 from django.db import transaction
 
-from querycache import stores
+from querycache import generations, stores
+from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import RedisStore
 from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL
@@ -103,7 +104,7 @@ class RedisConformance(StoreConformance):
     ):
         client.rpush(name_of(alias, "g", dependency), "a list")
         # As MGET does: what is no string is not there.
-        entry, [token] = store.look(key, [dependency])
+        entry, [token], _ = store.look(key, [dependency])
         assert entry is None
         assert not is_token(token)
 
@@ -151,12 +152,12 @@ def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
         }
         settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "restarted"}
         store = stores.get_store()
-        _, [before] = store.look("key", ["dependency"])
+        _, [before], _ = store.look("key", ["dependency"])
         store.fence(["dependency"], "writer")
         server.kill()
         server.start()
         assert store.release(["dependency"], "writer") == 1
-        _, [after] = store.look("key", ["dependency"])
+        _, [after], _ = store.look("key", ["dependency"])
         assert is_token(after)
         assert after != before
         caches["restarted"].close()
@@ -187,7 +188,9 @@ def wire(request, settings, monkeypatch):
         monkeypatch.setattr(statistics, "_sink", None)
         statistics.publish()  # waits for what is under way
         yield wire
-        store._client.connection_pool.disconnect()
+        wire.may_answer.set()
+        store.settle()
+        stores.redis.client_of("counted").connection_pool.disconnect()
         caches["counted"].close()
 
 
@@ -202,7 +205,7 @@ def test_a_look_is_one_command_in_one_round_trip(wire):
 
 def test_a_look_that_makes_generations_is_two_round_trips(wire):
     store = stores.get_store()
-    store._client.flushdb()
+    stores.redis.client_of("counted").flushdb()
     with wire.traffic() as traffic:
         store.look("key", ["one", "two"])
     assert traffic.round_trips == 2
@@ -235,6 +238,7 @@ def test_a_hit_is_one_round_trip_and_no_sql(wire, count_sql):
 def test_a_miss_is_two_round_trips(wire):
     list(Tag.objects.all())
     Tag.objects.create(name="tag")
+    generations.settle()
     with wire.traffic() as traffic:
         list(Tag.objects.all())
     assert (traffic.round_trips, traffic.commands) == (2, ["MGET", "SET"])
@@ -242,10 +246,12 @@ def test_a_miss_is_two_round_trips(wire):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wire):
-    with wire.traffic() as traffic, transaction.atomic():
-        for name in ("one", "two", "three"):
-            Tag.objects.create(name=name)
-        Tag.objects.update(name="same")
+    with wire.traffic() as traffic:
+        with transaction.atomic():
+            for name in ("one", "two", "three"):
+                Tag.objects.create(name=name)
+            Tag.objects.update(name="same")
+        generations.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
 
 
@@ -253,10 +259,33 @@ def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wir
 def test_a_write_in_autocommit_is_two_round_trips(wire):
     with wire.traffic() as traffic:
         Tag.objects.create(name="one")
+        generations.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
     with wire.traffic() as traffic:
         Tag.objects.update(name="two")
+        generations.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_release_is_not_waited_for(wire, monkeypatch):
+    list(Tag.objects.all())
+    fence = generations.fence
+
+    def fence_and_keep_answers_back(dependencies):
+        writer = fence(dependencies)
+        wire.may_answer.clear()
+        return writer
+
+    monkeypatch.setattr(generations, "fence", fence_and_keep_answers_back)
+    Tag.objects.create(name="one")  # comes to its end although nobody answers
+    assert len(stores.get_store().unsettled) == 1
+    wire.may_answer.set()
+    assert [tag.name for tag in Tag.objects.all()] == ["one"]
+    assert not stores.get_store().unsettled
+    with record_reads() as reads:
+        list(Tag.objects.all())
+    assert [read.outcome for read in reads] == ["hit"]
 
 
 @pytest.mark.django_db(transaction=True)

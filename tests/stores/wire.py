@@ -21,11 +21,17 @@ class Traffic:
 
 
 class Wire:
-    """Listens on a port of its own and passes everything on to the server."""
+    """
+    Listens on a port of its own and passes everything on to the server.
+
+    While ``may_answer`` is not set, what the server answers is kept back.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._server_address = (host, port)
         self._traffic = Traffic()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
@@ -46,6 +52,7 @@ class Wire:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.may_answer.set()
         for open_socket in self._sockets:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -76,6 +83,7 @@ class Wire:
                 answers = Answers(server)
                 for _ in names:
                     answers.read()
+                self.may_answer.wait()
                 client.sendall(bytes(answers.received))
 
     def _read_commands(self, client: socket.socket, data: bytes) -> tuple[list[str], bytes] | None:

@@ -1,0 +1,131 @@
+"""
+Connections to a Redis or Valkey server, out of the pool that the project's cache uses too.
+
+Not by the methods of the client, which do not say which server has answered, and wait for every
+answer.
+"""
+
+import logging
+from hashlib import blake2b
+from inspect import Parameter, signature
+from typing import Any, Final
+
+from querycache.entries import TOKEN_SIZE
+
+logger = logging.getLogger("querycache")
+
+Command = tuple[Any, ...]
+"""Name and arguments, as the protocol has them."""
+
+
+class Connections:
+    """The pool of a redis-py client, safe in threads and after a fork as that is."""
+
+    def __init__(self, client: Any) -> None:
+        self._pool = client.connection_pool
+        # redis-py 5 wants to be told which command a connection is for, later ones do not.
+        self.give_back = self._pool.release
+        parameter = signature(self._pool.get_connection).parameters.get("command_name")
+        self._needs_name = parameter is not None and parameter.default is Parameter.empty
+
+    def ask(self, *commands: Command) -> tuple[list[Any], bytes]:
+        """
+        Send commands in one packet; return their answers, and the incarnation of who answered.
+
+        Raises what an answer that is an error says.
+        """
+        connection = self.send(*commands)
+        try:
+            answers = self.receive(connection, len(commands))
+        except BaseException:
+            self.discard(connection)
+            raise
+        # Now and not before: a connection that was found closed has been opened again.
+        incarnation: bytes = connection.__dict__[_ATTRIBUTE]
+        self.give_back(connection)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers, incarnation
+
+    def send(self, *commands: Command) -> Any:
+        """Send commands in one packet, and return the connection to receive their answers from."""
+        pool = self._pool
+        connection = pool.get_connection(None) if self._needs_name else pool.get_connection()
+        try:
+            if _ATTRIBUTE not in connection.__dict__:
+                _greeter.greet(connection)
+                connection.register_connect_callback(_greeter.greet)
+            connection.send_packed_command(connection.pack_commands(commands))
+        except BaseException:
+            self.discard(connection)
+            raise
+        return connection
+
+    def receive(self, connection: Any, count: int) -> list[Any]:
+        """Read answers, as bytes whatever the options of the cache say; errors are among them."""
+        from redis.exceptions import ResponseError
+
+        answers = []
+        for _ in range(count):
+            try:
+                answers.append(connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    def discard(self, connection: Any) -> None:
+        """Close a connection that may have answers in it that nobody will read, and put it back."""
+        connection.disconnect()
+        self.give_back(connection)
+
+
+_ATTRIBUTE: Final = "_querycache_incarnation"
+
+
+class _Greeter:
+    """
+    Asks each connection, as it is opened, which life of which server it has come to.
+
+    A server that was restarted has another ``run_id``, and one that was promoted another
+    ``master_replid``, also where the same process is promoted again. What was stored in another
+    life may be older than what was released since: a dump, or a replica that missed writes.
+    """
+
+    def greet(self, connection: Any) -> None:
+        answers = []
+        try:
+            for section in ("SERVER", "REPLICATION"):
+                connection.send_command("INFO", section, check_health=False)
+                answers.append(connection.read_response(disable_decoding=True))
+        except BaseException as error:
+            if not _is_refused(error):
+                connection.disconnect()
+                raise
+            logger.warning("The cache does not say who it is, a restart from a dump is not seen")
+        setattr(connection, _ATTRIBUTE, incarnation_from(b"\r\n".join(answers)))
+
+
+_greeter: Final = _Greeter()  # redis-py keeps a weak reference to its method
+
+
+def incarnation_from(info: bytes) -> bytes:
+    """
+    Return the incarnation that an answer to INFO tells, empty if it does not.
+
+    Raises ``ConnectionError`` for a replica: it may not have heard of a release.
+    """
+    fields = dict(line.partition(b":")[::2] for line in info.splitlines())
+    if fields.get(b"role", b"master") != b"master":
+        raise ConnectionError("the server is a replica, which may lag behind its primary")
+    run, replication = fields.get(b"run_id", b""), fields.get(b"master_replid", b"")
+    if not run and not replication:
+        return b""
+    return blake2b(run + b" " + replication, digest_size=TOKEN_SIZE).digest()
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Say whether the server answers, but not this: a user without the right to ask."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError)
