@@ -68,7 +68,7 @@ def _check_routers(config: Config) -> Iterator[checks.CheckMessage]:
     for model, table in config.models.items():
         primary = router.db_for_write(model)
         for alias in sorted({router.db_for_read(model) for _ in range(_TRIES)} - {primary}):
-            if alias not in config.replicas:
+            if config.primary_of(alias) != primary:
                 undeclared.setdefault((alias, primary), []).append(table.label)
     for (alias, primary), labels in undeclared.items():
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""

@@ -84,10 +84,10 @@ class Config:
     refuses_writes: bool = False
     problems: tuple[Problem, ...] = ()
 
-    def label_of(self, table: str) -> str:
-        """The label of the model that owns a table, for statistics; the table if none does."""
-        owner = self.tables.get(table)
-        return owner.label if owner else table
+    def primary_of(self, alias: str) -> str | None:
+        """The alias of the database that a replica follows; None if that is not known."""
+        replica = self.replicas.get(alias)
+        return alias if replica is None else replica.of
 
 
 def normalized_table(name: str) -> str:

@@ -64,12 +64,10 @@ class Database:
 
 
 def _primary_of(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    replica = get_config().replicas.get(connection.alias)
-    if replica is None:
-        return connection
-    if replica.of is None:
+    alias = get_config().primary_of(connection.alias)
+    if alias is None:
         raise Uncacheable(Reason.MISCONFIGURED, f"QUERYCACHE['REPLICAS'][{connection.alias!r}]")
-    return connections[replica.of]
+    return connection if alias == connection.alias else connections[alias]
 
 
 def _location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:

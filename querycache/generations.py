@@ -43,12 +43,12 @@ class Look(NamedTuple):
     """
     What a look found.
 
-    ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, None
+    ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, empty
     where a fence was met, or where the store keeps none.
     """
 
     loaded: Loaded | None
-    tokens: bytes | None
+    tokens: bytes
 
 
 def look(key: str, dependencies: Sequence[str]) -> Look:
@@ -62,7 +62,7 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
-        return Look(None, None)
+        return Look(None, b"")
     if found.entry is not None and is_fresh(found.entry, tokens):
         return Look(decode(key, found.entry, tokens), tokens)
     return Look(None, tokens)

@@ -104,16 +104,16 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             note(table.label, "hit", began, None, plan, loaded)
             if config.verify and is_to_be_verified(config.verify, compiler, state):
                 load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
-                loaded = verified(load, loaded, look.tokens or b"", table.label, plan)
+                loaded = verified(load, compiler.query, plan, loaded, look.tokens, table.label)
             else:
                 compiles_anew(compiler)
             return as_result(loaded.rows, result_type)
-        tokens, reason = look.tokens, None  # a fence that was met leaves no tokens to fill under
-        if tokens is not None and may_lag(compiler.connection, plan, tokens):
-            tokens, reason = None, Reason.REPLICA_LAG
+        # A fence that was met leaves no generations to fill under.
+        is_lagging = bool(look.tokens) and may_lag(compiler.connection, plan, look.tokens)
+        reason = Reason.REPLICA_LAG if is_lagging else None
         loaded = state.cover(load_rows, execute_sql, compiler, result_type)
-        if tokens is not None:
-            reason = fill(table.label, plan, tokens, loaded)
+        if look.tokens and not is_lagging:
+            reason = fill(table.label, plan, look.tokens, loaded)
         note(table.label, "bypass" if reason else "miss", began, reason, plan)
         return as_result(loaded.rows, result_type)
 
@@ -155,17 +155,16 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.UNCACHED)
     if connection.vendor == "mysql" and reads_uncommitted(connection):
         raise Uncacheable(Reason.UNCOMMITTED)
-    if router.routers and router.db_for_write(query.get_meta().model) != primary_of(connection):
-        # Neither this database nor one that it follows: writes would not be heard of here.
+    if router.routers and is_written_elsewhere(query, connection):
         raise Uncacheable(Reason.WRITTEN_ELSEWHERE)
     if state.in_transaction(connection):
         refuse_in_transaction(connection, state)
 
 
-def primary_of(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the alias of the database that a connection is to, or that its replica follows."""
-    replica = get_config().replicas.get(connection.alias)
-    return connection.alias if replica is None else replica.of
+def is_written_elsewhere(query: Query, connection: BaseDatabaseWrapper) -> bool:
+    """Say whether writes go neither to this database nor to the one that it follows."""
+    alias = get_config().primary_of(connection.alias)
+    return alias is not None and router.db_for_write(query.get_meta().model) != alias
 
 
 def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
@@ -224,15 +223,11 @@ def may_lag(connection: BaseDatabaseWrapper, plan: Plan, tokens: bytes) -> bool:
 def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionState) -> bool:
     """Choose ``share`` of all hits, of those that a failing SELECT would do no harm to."""
     is_chosen = random() < share  # noqa: S311  a sample, not a secret
-    return (
-        is_chosen
-        and not state.in_transaction(compiler.connection)
-        and verification.is_comparable(compiler.query)
-    )
+    return is_chosen and not state.in_transaction(compiler.connection)
 
 
 def verified(
-    load: Callable[[], Loaded], cached: Loaded, tokens: bytes, label: str, plan: Plan
+    load: Callable[[], Loaded], query: Query, plan: Plan, cached: Loaded, tokens: bytes, label: str
 ) -> Loaded:
     """
     Ask the database after a hit, report a difference, and return what the database says.
@@ -245,7 +240,7 @@ def verified(
     except DatabaseError:  # a hit needs no database
         return cached
     statistics.count(label, "verified")
-    if verification.is_same(cached.rows, loaded.rows):
+    if verification.is_same_answer(query, cached.rows, loaded.rows):
         return loaded
     with suppress(StoreFailed):
         if generations.look(plan.key, plan.dependencies).tokens == tokens:

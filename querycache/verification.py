@@ -7,10 +7,18 @@ from typing import Any
 from querycache._django import Query, is_ordered
 
 
-def is_comparable(query: Query) -> bool:
-    """Say whether two runs of a query must return the same rows, in any order."""
-    # A LIMIT without an ORDER BY may choose others each time.
-    return not query.is_sliced or is_ordered(query)
+def is_same_answer(query: Query, cached: Any, fresh: Any) -> bool:
+    """Say whether the rows of a hit may be those of the database, for all that the query says."""
+    return is_same(cached, fresh) or _chooses(query, cached, fresh)
+
+
+def _chooses(query: Query, cached: Any, fresh: Any) -> bool:
+    """Say whether the database had a choice: a LIMIT that cut rows off, without an ORDER BY."""
+    if not query.is_sliced or is_ordered(query):
+        return False
+    if query.low_mark or query.high_mark is None:
+        return True
+    return len(cached) == len(fresh) == query.high_mark
 
 
 def is_same(cached: Any, fresh: Any) -> bool:

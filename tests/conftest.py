@@ -106,6 +106,37 @@ def fresh_cache(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
+def new_alias(django_db_blocker: Any) -> Iterator[Callable[..., str]]:
+    """
+    Return a function that points an alias of DATABASES, if need be a new one, to a database.
+
+    For tests without the ``django_db`` mark, under which Django refuses new aliases.
+    """
+    added: set[str] = set()
+
+    def point(name: str, **given: Any) -> str:
+        if name in connections.databases:
+            forget(name)
+        connections.databases[name] = given
+        connections.configure_settings(connections.databases)
+        added.add(name)
+        return name
+
+    def forget(name: str) -> None:
+        connection = connections[name]
+        connection.close()
+        if connection.connection is not None:  # Django keeps a database in memory open
+            connection.connection.close()
+        del connections[name]
+
+    with django_db_blocker.unblock():
+        yield point
+    for name in added:
+        forget(name)
+        del connections.databases[name]
+
+
+@pytest.fixture
 def count_sql() -> Callable[..., AbstractContextManager[list[str]]]:
     """
     Record the SQL that reaches a database in this thread.

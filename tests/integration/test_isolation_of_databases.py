@@ -21,38 +21,6 @@ def outcome(using):
     return reads[0].outcome
 
 
-@pytest.fixture
-def alias(django_db_blocker):
-    """
-    Return a function that points an alias, if need be a new one, to a database.
-
-    For tests without the ``django_db`` mark, under which Django refuses new aliases.
-    """
-    added = []
-
-    def point(name, **given):
-        if name in connections.databases:
-            close(name)
-        connections.databases[name] = given
-        connections.configure_settings(connections.databases)
-        added.append(name)
-        return name
-
-    with django_db_blocker.unblock():
-        yield point
-    for name in set(added):
-        close(name)
-        del connections.databases[name]
-
-
-def close(alias):
-    connection = connections[alias]
-    connection.close()
-    if connection.connection is not None:  # Django keeps a database in memory open
-        connection.connection.close()
-    del connections[alias]
-
-
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request, django_db_setup, django_db_blocker):
     """The alias of each database that has a server."""
@@ -76,19 +44,19 @@ def sqlite(name, **options):
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, **options}
 
 
-def test_two_files_behind_one_alias_share_nothing(alias, tmp_path):
+def test_two_files_behind_one_alias_share_nothing(new_alias, tmp_path):
     for name in ("one", "two"):
-        with_a_tag(alias("other", **sqlite(tmp_path / name)), name)
+        with_a_tag(new_alias("other", **sqlite(tmp_path / name)), name)
         assert names("other") == [name]
     for name in ("one", "two"):
-        alias("other", **sqlite(tmp_path / name))
+        new_alias("other", **sqlite(tmp_path / name))
         assert outcome("other") == "hit"
         assert names("other") == [name]
 
 
-def test_a_file_that_takes_the_place_of_another_shares_nothing_with_it(alias, tmp_path):
+def test_a_file_that_takes_the_place_of_another_shares_nothing_with_it(new_alias, tmp_path):
     place = tmp_path / "database"
-    with_a_tag(alias("other", **sqlite(place)), "old")
+    with_a_tag(new_alias("other", **sqlite(place)), "old")
     assert names("other") == ["old"]
     connections["other"].close()
     place.rename(tmp_path / "kept")  # or else the new file may be given its number
@@ -96,42 +64,42 @@ def test_a_file_that_takes_the_place_of_another_shares_nothing_with_it(alias, tm
     assert names("other") == ["new"]
 
 
-def test_two_paths_of_one_file_share_their_invalidations(alias, tmp_path):
+def test_two_paths_of_one_file_share_their_invalidations(new_alias, tmp_path):
     place = tmp_path / "database"
-    with_a_tag(alias("other", **sqlite(place)), "old")
+    with_a_tag(new_alias("other", **sqlite(place)), "old")
     (tmp_path / "link").symlink_to(place)
-    alias("linked", **sqlite(tmp_path / "link"))
+    new_alias("linked", **sqlite(tmp_path / "link"))
     assert names("other") == names("linked") == ["old"]
     Tag.objects.using("linked").update(name="new")
     assert names("other") == ["new"]
 
 
-def test_databases_in_memory_share_nothing(alias):
-    with_a_tag(alias("memory", **sqlite(":memory:")), "first")
-    with_a_tag(alias("memory too", **sqlite(":memory:")), "second")
+def test_databases_in_memory_share_nothing(new_alias):
+    with_a_tag(new_alias("memory", **sqlite(":memory:")), "first")
+    with_a_tag(new_alias("memory too", **sqlite(":memory:")), "second")
     assert names("memory") == ["first"]
     assert names("memory too") == ["second"]
     assert names("memory") == ["first"]
 
 
-def test_a_database_in_memory_that_is_opened_again_is_another_one(alias):
-    with_a_tag(alias("memory", **sqlite(":memory:")), "first")
+def test_a_database_in_memory_that_is_opened_again_is_another_one(new_alias):
+    with_a_tag(new_alias("memory", **sqlite(":memory:")), "first")
     assert names("memory") == ["first"]
-    alias("memory", **sqlite(":memory:"))
+    new_alias("memory", **sqlite(":memory:"))
     with_a_tag("memory", "second")
     assert names("memory") == ["second"]
 
 
-def test_a_database_in_memory_is_cached_while_it_is_open(alias):
-    with_a_tag(alias("memory", **sqlite(":memory:")), "tag")
+def test_a_database_in_memory_is_cached_while_it_is_open(new_alias):
+    with_a_tag(new_alias("memory", **sqlite(":memory:")), "tag")
     names("memory")
     assert outcome("memory") == "hit"
     Tag.objects.using("memory").update(name="new")
     assert names("memory") == ["new"]
 
 
-def test_two_aliases_of_one_server_share_their_invalidations(server, alias):
-    other = alias("other", **connections[server].settings_dict)
+def test_two_aliases_of_one_server_share_their_invalidations(server, new_alias):
+    other = new_alias("other", **connections[server].settings_dict)
     Tag.objects.using(server).create(name="old")
     assert names(server) == names(other) == ["old"]
     Tag.objects.using(other).update(name="new")
@@ -140,7 +108,7 @@ def test_two_aliases_of_one_server_share_their_invalidations(server, alias):
     assert names(server) == names(other) == ["newer"]
 
 
-def test_an_alias_with_other_options_shares_invalidations_but_no_answers(server, alias):
+def test_an_alias_with_other_options_shares_invalidations_but_no_answers(server, new_alias):
     if connections[server].vendor != "postgresql":
         pytest.skip("search_path is PostgreSQL's")
     given = connections[server].settings_dict
@@ -148,7 +116,7 @@ def test_an_alias_with_other_options_shares_invalidations_but_no_answers(server,
     with connections[server].cursor() as cursor:
         cursor.execute("CREATE SCHEMA elsewhere")
     try:
-        other = alias("other", **{**given, "OPTIONS": options})
+        other = new_alias("other", **{**given, "OPTIONS": options})
         Tag.objects.using(server).create(name="public")
         with_a_tag(other, "hidden")
         assert names(server) == ["public"]
