@@ -169,6 +169,7 @@ def get_stats() -> Stats:
 
     Raises ``StoreFailed`` if the store does not answer.
     """
+    generations.settle()
     statistics.publish()
     labels = sorted({table.label for table in get_config().tables.values()})
     return stats_from(labels, generations.read_counts(names_of(labels)))

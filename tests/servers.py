@@ -208,6 +208,7 @@ class Valkey(Server):
             reachable_copy(binary, binary.parent, self.folder),
             *("--bind", "127.0.0.1", "--port", str(self.port)),
             *("--save", "", "--appendonly", "no", "--dir", self.folder),
+            *("--repl-diskless-sync-delay", "0"),  # a replica need not wait for others
         ]
 
     def ping(self) -> bool:

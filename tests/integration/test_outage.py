@@ -5,19 +5,19 @@ import signal
 
 import pytest
 from django.core.cache import caches
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Repeat
 from django_redis import get_redis_connection
 
 import querycache
 from querycache import generations
-from querycache.exceptions import Reason, StoreFailed
+from querycache.exceptions import Reason, StoreFailed, WriteRefused
 from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import get_store
 from tests import servers
-from tests.testapp.models import Author, Book
+from tests.testapp.models import Author, Book, Secret
 
 
 class Clock:
@@ -35,6 +35,8 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(generations, "monotonic", clock)
     monkeypatch.setattr(generations, "_failed_at", None)
+    # Counts are published, and debts paid with them, when a test says so.
+    monkeypatch.setattr(statistics, "_in_background", bool)
     yield clock
     generations._debts.clear()
     generations._unfenced.clear()
@@ -302,3 +304,164 @@ def test_a_fence_that_failed_and_is_never_released_is_a_debt(valkey, clock):
     assert not generations._unfenced
     clock.now += generations.RETRY_SECONDS
     assert read(author) == ("after", "miss", None)
+
+
+# Counting, and making up for it -----------------------------------------------------------------
+
+
+def events():
+    stats = querycache.get_stats()
+    return stats.incidents, stats.late_writes
+
+
+def test_a_lost_fence_is_counted_as_an_incident(valkey, clock):
+    writer = generations.fence(["a"])
+    get_redis_connection("own").flushall()
+    generations.release(["a"], writer)
+    assert events() == (1, 0)
+
+
+def test_a_late_write_is_counted(valkey, clock):
+    pause(valkey)
+    Author.objects.create(name="before")
+    resume(valkey)
+    clock.now += generations.RETRY_SECONDS
+    assert events() == (0, 1)
+
+
+def test_a_process_that_reads_nothing_pays_its_debts_as_it_publishes_its_counts(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    Author.objects.update(name="after")
+    resume(valkey)
+    assert generations._debts
+    assert not statistics.publish()  # within the pause; the thread that does so comes back
+    clock.now += generations.RETRY_SECONDS
+    assert statistics.publish()
+    assert not generations._debts
+    assert read(author) == ("after", "miss", None)
+
+
+def test_counts_wait_while_a_write_is_not_fenced(valkey, clock):
+    pause(valkey)
+    writer = generations.fence(["a"])
+    resume(valkey)
+    clock.now += generations.RETRY_SECONDS
+    with pytest.raises(StoreFailed):
+        generations.add_counts({"a": 1})
+    generations.release(["a"], writer)
+    generations.add_counts({"a": 1})
+
+
+def test_a_release_that_is_lost_on_its_way_is_a_debt(valkey, clock):
+    """fence COMMIT release(sent) and the server goes away before it answers."""
+    author = Author.objects.create(name="before")
+    name(author)
+    writer = generations.fence(["a"])
+    pause(valkey)
+    generations.release(["a"], writer)
+    valkey.kill()
+    valkey.start()
+    assert len(get_store().unsettled) == 1
+    generations.settle()
+    assert list(generations._debts) == [writer]
+    clock.now += generations.RETRY_SECONDS
+    assert read(author) == ("before", "miss", None)
+    assert not generations._debts
+
+
+def test_what_was_released_before_an_outage_is_settled_at_exit(valkey, clock):
+    Author.objects.create(name="before")
+    assert get_store().unsettled
+    generations._pay_debts_at_exit()
+    assert not get_store().unsettled
+
+
+# Refusing writes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refuse(valkey, settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "ON_STORE_FAILURE": "refuse"}
+
+
+def names():
+    with querycache.bypass():
+        return sorted(Author.objects.values_list("name", flat=True))
+
+
+def change_by_cursor():
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE testapp_author SET name = 'after'")
+
+
+WRITES = {
+    "save": lambda: Author(name="after").save(),
+    "update": lambda: Author.objects.update(name="after"),
+    "delete": lambda: Author.objects.all().delete(),
+    "bulk_create": lambda: Author.objects.bulk_create([Author(name="after")]),
+    "cursor": change_by_cursor,
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_write_that_cannot_be_published_is_refused_and_changes_nothing(
+    valkey, clock, refuse, write
+):
+    author = Author.objects.create(name="before")
+    name(author)
+    pause(valkey)
+    with pytest.raises(OperationalError) as refused:
+        write()
+    assert isinstance(refused.value, WriteRefused)
+    assert isinstance(refused.value, StoreFailed)
+    assert names() == ["before"]
+    resume(valkey)
+    clock.now += generations.RETRY_SECONDS
+    assert name(author) == "before"
+    write()
+    assert names() != ["before"]
+
+
+def test_a_transaction_that_cannot_be_published_is_rolled_back(valkey, clock, refuse):
+    Author.objects.create(name="before")
+    with pytest.raises(WriteRefused), transaction.atomic():
+        Author.objects.create(name="other")
+        Author.objects.filter(name="before").update(name="after")
+        pause(valkey)
+    assert names() == ["before"]
+    assert not connection.in_atomic_block
+    resume(valkey)
+    Author.objects.update(name="after")
+    assert names() == ["after"]
+
+
+def test_a_commit_by_hand_that_is_refused_leaves_the_transaction_to_its_owner(
+    valkey, clock, refuse
+):
+    Author.objects.create(name="before")
+    transaction.set_autocommit(False)
+    try:
+        Author.objects.create(name="kept")
+        Author.objects.update(name="after")
+        pause(valkey)
+        with pytest.raises(WriteRefused):
+            transaction.commit()
+        resume(valkey)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert names() == ["after", "after"]
+
+
+def test_what_needs_no_publishing_is_not_refused(valkey, clock, refuse):
+    author = Author.objects.create(name="before")
+    pause(valkey)
+    Secret.objects.create(text="not opted in")
+    assert name(author) == "before"
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Author.objects.update(name="after")
+        raise ZeroDivisionError  # a rollback publishes nothing
+    assert name(author) == "before"
+    resume(valkey)

@@ -41,6 +41,13 @@ class Wire:
         port: int = self._listener.getsockname()[1]
         return port
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Cut everybody off; who comes again is led to another server."""
+        self._server_address = (host, port)
+        for open_socket in self._sockets[1:]:
+            with suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+
     @contextmanager
     def traffic(self) -> Iterator[Traffic]:
         self._traffic = traffic = Traffic()
