@@ -11,8 +11,9 @@ import redis
 from django.core.cache import caches
 from django.db import connection
 
-from querycache import bypass, generations, stores
+from querycache import generations, stores
 from querycache.recorder import record_reads
+from querycache.stats import statistics
 from querycache.stores import connections
 from tests import servers
 from tests.stores.wire import Wire
@@ -44,6 +45,7 @@ def use(settings, monkeypatch):
     """Return a function that lets querycache keep its entries behind an address."""
     monkeypatch.setattr(generations, "_failed_at", None)
     monkeypatch.setattr(generations, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(statistics, "_sink", None)
 
     def use(address, **options):
         settings.CACHES = {
@@ -216,3 +218,69 @@ def test_all_connections_of_a_pool_know_the_same_incarnation(use):
         server.start()
         second = store.look("key", ["dependency"]).incarnation
         assert second != first
+
+
+class Sentinel(servers.Valkey):
+    """Watches over a primary, and promotes its replica when it is told to."""
+
+    name = "sentinel"
+
+    def __init__(self, kind, primary):
+        super().__init__()
+        self._kind, self._primary = kind, primary
+        self.service = f"shop{self.port}"  # django-redis keeps a pool for each name, for ever
+
+    def prepare(self):
+        config = (
+            f"port {self.port}\nbind 127.0.0.1\n"
+            f"sentinel monitor {self.service} 127.0.0.1 {self._primary.port} 1\n"
+            f"sentinel failover-timeout {self.service} 10000\n"
+        )
+        path = self.folder / "sentinel.conf"
+        path.write_text(config)
+        path.chmod(0o666)  # it writes down what it learns
+
+    def command(self):
+        binary, *_ = self._kind.command(self)
+        return [binary, self.folder / "sentinel.conf", "--sentinel"]
+
+    def ping(self):
+        """Wait until it knows its servers, too."""
+        if not super().ping():
+            return False
+        with client_of(self) as client:
+            replicas = client.sentinel_slaves(self.service)
+            return client.sentinel_master(self.service)["flags"] == "master" and bool(replicas)
+
+    def primary_port(self):
+        with client_of(self) as client:
+            return client.sentinel_get_master_addr_by_name(self.service)[1]
+
+    def fail_over(self):
+        with client_of(self) as client:
+            while self.primary_port() == self._primary.port:
+                with contextlib.suppress(redis.ResponseError):  # not ready yet, or doing so
+                    client.execute_command("SENTINEL", "FAILOVER", self.service)
+
+
+def test_a_failover_by_sentinel_is_followed_and_nothing_from_before_is_believed(kind, use):
+    with primary_and_replica(kind) as (primary, replica), Sentinel(kind, primary) as sentinel:
+        use(
+            f"redis://{sentinel.service}/0",
+            CLIENT_CLASS="django_redis.client.SentinelClient",
+            CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
+            CONNECTION_POOL_CLASS="redis.sentinel.SentinelConnectionPool",
+            SENTINELS=[("127.0.0.1", sentinel.port)],
+        )
+        author = Author.objects.create(name="before")
+        name(author)
+        assert read(author) == ("before", "hit")
+        assert isinstance(stores.get_store(), stores.RedisStore)
+        sentinel.fail_over()
+        assert sentinel.primary_port() == replica.port
+        assert read(author)[0] == "before"
+        Author.objects.update(name="after")
+        assert read(author)[0] == "after"
+        assert client_of(replica).info("replication")["role"] == "master"
+        assert read(author)[0] == "after"
+        assert read(author) == ("after", "hit")
