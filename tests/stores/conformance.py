@@ -145,6 +145,22 @@ class StoreConformance:
         store.release([dependency], "writer")
         assert store.look(key, [other])[1] == [before]
 
+    def test_a_release_that_is_not_waited_for_is_a_release(self, store, alias, key):
+        names = [uuid.uuid4().hex for _ in range(3)]
+        _, before, _ = store.look(key, names)
+        store.fence(names, "writer")
+        self.evict(alias, "g", names[1])
+        answers: list[int | None] = []
+        store.release_unwaited(names, "writer", answers.append)
+        _, after, _ = store.look(key, names)
+        assert all(map(is_token, after))
+        assert not set(before) & set(after)
+        store.settle()
+        assert answers == [1]
+        assert not store.unsettled
+        store.settle()
+        assert answers == [1]
+
     def test_several_dependencies_are_fenced_and_released_at_once(self, store, key):
         names = [uuid.uuid4().hex for _ in range(3)]
         _, before, _ = store.look(key, names)

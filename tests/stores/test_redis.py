@@ -1,5 +1,6 @@
 """Redis and Valkey, through django-redis and through Django's own cache."""
 
+import os
 import pickle
 import time
 from urllib.parse import urlsplit
@@ -115,6 +116,44 @@ class RedisConformance(StoreConformance):
         client.script_flush()
         store.fence([dependency, "other"], "writer")
         assert store.release([dependency, "other"], "writer") == 0
+
+
+    def test_a_release_whose_script_was_lost_is_done_again(self, store, client, key, dependency):
+        _, [before], _ = store.look(key, [dependency])
+        store.fence([dependency], "writer")
+        client.script_flush()
+        answers = []
+        store.release_unwaited([dependency], "writer", answers.append)
+        store.settle()
+        assert answers == [0]
+        _, [after], _ = store.look(key, [dependency])
+        assert is_token(after)
+        assert after != before
+
+    def test_what_is_not_answered_is_not_held_for_ever(self, store, key, dependency):
+        """Each release keeps a connection until it is settled."""
+        for _ in range(3):
+            store.fence([dependency], "writer")
+            store.release_unwaited([dependency], "writer", lambda lost: None)
+        connections = {id(sent.connection) for sent in store.unsettled}
+        assert len(connections) == 3
+        store.settle()
+        assert not store.unsettled
+
+    def test_a_forked_process_leaves_the_answer_to_its_parent(self, store, key, dependency):
+        store.fence([dependency], "writer")
+        answers = []
+        store.release_unwaited([dependency], "writer", answers.append)
+        child = os.fork()
+        if child == 0:
+            store.settle()
+            _, [token], _ = store.look(key, [dependency])
+            os._exit(0 if not answers and is_token(token) else 1)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        assert not answers
+        store.settle()
+        assert answers == [0]
 
 
 class TestDjangoRedis(RedisConformance):
