@@ -129,7 +129,7 @@ def test_a_fill_under_a_look_from_before_the_fence_is_stale(author, using, monke
     assert name(author) == "after"
 
 
-def test_the_same_holds_in_autocommit(author, using, monkeypatch):
+def test_a_reader_before_the_release_gets_the_new_rows_in_autocommit(author, monkeypatch):
     """fence UPDATE look(reader) release"""
     name(author)
     seen = []
@@ -138,6 +138,49 @@ def test_the_same_holds_in_autocommit(author, using, monkeypatch):
     ):
         rename(author, "after")
     assert seen == ["after"]
+    assert name(author) == "after"
+
+
+def test_a_refill_just_before_the_statement_is_stale_after_it(author, using, monkeypatch):
+    """fence look(reader) SELECT(reader) UPDATE look(reader) release, in autocommit"""
+    name(author)
+    seen = []
+
+    def read_first(execute, sql, params, many, context):
+        if sql.startswith("UPDATE"):
+            seen.append(elsewhere(name, author))
+        return execute(sql, params, many, context)
+
+    with (
+        once_before(
+            monkeypatch, generations, "release", lambda: seen.append(elsewhere(name, author))
+        ),
+        connections[using].execute_wrapper(read_first),
+    ):
+        rename(author, "after")
+    assert seen == ["before", "after"]
+    assert name(author) == "after"
+
+
+@pytest.mark.parametrize("using", ["postgresql", "mariadb"], indirect=True)
+def test_a_writer_that_ends_in_the_middle_of_another_leaves_its_fence(author, using, monkeypatch):
+    """fence(1) [fence COMMIT release](2) look SELECT (reader) COMMIT(1) look(reader) release(1)"""
+    other = Author.objects.using(using).create(name="other")
+    name(author)
+    commit = connections[using]._commit
+    seen = []
+
+    def commit_around_another_writer():
+        elsewhere(rename, other, "changed")
+        seen.append(elsewhere(name, author))  # with a fence that is not counted, this would fill
+        commit()
+        seen.append(elsewhere(name, author))
+
+    monkeypatch.setattr(connections[using], "_commit", commit_around_another_writer)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+    monkeypatch.undo()
+    assert seen == ["before", "after"]
     assert name(author) == "after"
 
 

@@ -117,7 +117,6 @@ class RedisConformance(StoreConformance):
         store.fence([dependency, "other"], "writer")
         assert store.release([dependency, "other"], "writer") == 0
 
-
     def test_a_release_whose_script_was_lost_is_done_again(self, store, client, key, dependency):
         _, [before], _ = store.look(key, [dependency])
         store.fence([dependency], "writer")

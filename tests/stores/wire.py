@@ -7,6 +7,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
 
+NOBODY = 1
+"""A port on which nobody listens."""
+
 
 @dataclass
 class Traffic:
@@ -41,6 +44,10 @@ class Wire:
         port: int = self._listener.getsockname()[1]
         return port
 
+    def cut(self) -> None:
+        """Cut everybody off; nobody comes through until ``lead_to()``."""
+        self.lead_to("127.0.0.1", NOBODY)
+
     def lead_to(self, host: str, port: int) -> None:
         """Cut everybody off; who comes again is led to another server."""
         self._server_address = (host, port)
@@ -71,7 +78,11 @@ class Wire:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server_address)
+                try:
+                    server = socket.create_connection(self._server_address)
+                except OSError:
+                    client.close()
+                    continue
                 self._sockets += [client, server]
                 thread = threading.Thread(target=self._pass_on, args=(client, server))
                 self._threads.append(thread)
