@@ -1,6 +1,9 @@
 """What a transaction publishes, when, and what it sees itself."""
 
+import asyncio
+
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import caches
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
@@ -347,3 +350,144 @@ def test_a_statement_that_a_field_runs_while_an_insert_is_compiled_is_published(
     monkeypatch.setattr(field, "pre_save", pre_save)
     Publisher.objects.using(using).bulk_create([Publisher(name="p")])
     assert name(author) == "after"
+
+
+def test_a_durable_transaction_is_published_when_it_ends(author, using):
+    warm(author)
+    with transaction.atomic(using=using, durable=True):
+        with transaction.atomic(using=using):
+            rename(author, "after")
+        assert elsewhere(outcomes, name, author) == ("before", [("hit", None)])
+    assert elsewhere(name, author) == "after"
+
+
+def test_what_a_rolled_back_block_wrote_does_not_hide_what_the_outer_one_wrote(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using=using):
+            Publisher.objects.using(using).create(name="p")
+            rename(author, "lost")
+            raise ZeroDivisionError
+        assert name(author) == "after"
+    assert name(author) == "after"
+    assert elsewhere(name, author) == "after"
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "postgresql"])
+def test_each_of_several_databases_publishes_with_its_own_commit(author, using):
+    other = Author.objects.using("default").create(name="before")
+    warm(author)
+    warm(other)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        with transaction.atomic(using="default"):
+            rename(other, "after")
+        assert elsewhere(name, other) == "after"
+        assert elsewhere(outcomes, name, author) == ("before", [("hit", None)])
+    assert elsewhere(name, author) == "after"
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "postgresql"])
+def test_a_rollback_of_one_of_several_databases_leaves_the_other(author, using):
+    other = Author.objects.using("default").create(name="before")
+    warm(author)
+    warm(other)
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=using):
+        rename(author, "after")
+        rename(other, "after")
+        raise ZeroDivisionError
+    assert name(other) == "after"
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+def end_session(author):
+    """Let the server end the connection of this thread, as a restart or an administrator does."""
+    connection = connections[author._state.db]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_backend_pid()")
+        else:
+            cursor.execute("SELECT CONNECTION_ID()")
+        (session,) = cursor.fetchone()
+
+    def end():
+        with connections[connection.alias].cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session])
+            else:
+                cursor.execute(f"KILL CONNECTION {session}")
+
+    elsewhere(end)
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_connection_lost_in_the_middle_of_a_transaction_loses_its_writes_and_its_journal(
+    author, using
+):
+    warm(author)
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        rename(author, "after")
+        end_session(author)
+        rename(author, "later")
+    assert not state_of(connections[using]).written()
+    connections[using].close()
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_connection_lost_before_the_commit_leaves_the_truth(author, using):
+    warm(author)
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        rename(author, "after")
+        end_session(author)
+    connections[using].close()
+    with bypass():
+        assert name(author) == "before"
+    assert outcomes(name, author) == ("before", [("miss", None)])  # the outcome was not known
+    assert elsewhere(outcomes, name, author) == ("before", [("hit", None)])
+
+
+def test_threads_have_journals_of_their_own(author, using):
+    warm(author)
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        assert elsewhere(lambda: bool(state_of(connections[using]).written())) is False
+        assert state_of(connections[using]).written()
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_tasks_see_what_was_committed_and_nothing_else(author, using):
+    """Each task's queries run in one thread; the transaction is that thread's."""
+    query = Author.objects.using(using).filter(pk=author.pk)
+
+    def change_in_transaction():
+        with transaction.atomic(using=using):
+            query.update(name="changed")
+            return elsewhere(name, author), name(author)
+
+    async def visit():
+        found = await Author.objects.using(using).aget(pk=author.pk)
+        assert found.name == "before"
+        assert await sync_to_async(change_in_transaction)() == ("before", "changed")
+        names = await asyncio.gather(*(query.values_list("name", flat=True).aget() for _ in "abc"))
+        assert names == ["changed"] * 3
+        found.name = "saved"
+        await found.asave()
+        assert (await query.aget()).name == "saved"
+        await query.aupdate(name="updated")
+        assert (await query.aget()).name == "updated"
+
+    async_to_sync(visit)()
+    assert name(author) == elsewhere(name, author) == "updated"
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_task_that_is_cancelled_in_a_transaction_publishes_nothing(author, using):
+    warm(author)
+    with pytest.raises(asyncio.CancelledError), transaction.atomic(using=using):
+        rename(author, "after")
+        raise asyncio.CancelledError
+    assert outcomes(name, author) == ("before", [("hit", None)])
