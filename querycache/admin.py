@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from querycache.checks import check_settings
 from querycache.conf import Table, get_config
 from querycache.exceptions import StoreFailed
-from querycache.management.figures import human_duration, percentage
+from querycache.management.figures import human_duration, percentage, remarks
 from querycache.models import QueryCache
 from querycache.querysets import flush, get_stats, invalidate
 from querycache.stats import ModelStats
@@ -97,6 +97,7 @@ class QueryCacheAdmin(ModelAdmin):
                 row(table.label, stats.models.get(table.label) if stats else None, table)
                 for table in sorted(config.tables.values(), key=lambda table: table.label)
             ],
+            "remarks": list(remarks(stats)) if stats else [],
             "total": row(_("All models"), stats.total if stats else None),
             "may_flush": self.has_flush_permission(request),
         }

@@ -1,5 +1,11 @@
 """Figures as people read them, in the terminal and in the admin."""
 
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+
+from querycache.stats import Stats
+
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
 
 
@@ -13,3 +19,17 @@ def human_duration(seconds: float) -> str:
 def percentage(share: float) -> str:
     """Return a share of 0.0 to 1.0 as percent, which is 100 only where nothing is missing."""
     return f"{share if share == 1 else min(share, 0.999):.1%}"
+
+
+def remarks(stats: Stats) -> Iterator[tuple[str, bool]]:
+    """Yield what is to be said beside the figures, and whether it is a trouble."""
+    verified, mismatches = stats.total.verified, stats.total.mismatches
+    if verified:
+        text = _("Verified hits: %(verified)s. Different from the database: %(mismatches)s.")
+        yield text % {"verified": f"{verified:,}", "mismatches": f"{mismatches:,}"}, mismatches > 0
+    if stats.incidents:
+        text = _("Fences that the cache lost before their release: %s. Is it short of memory?")
+        yield text % f"{stats.incidents:,}", True
+    if stats.late_writes:
+        text = _("Writes published late, because the cache did not answer: %s.")
+        yield text % f"{stats.late_writes:,}", True

@@ -13,6 +13,7 @@ from django.urls import resolve, reverse
 import querycache
 from querycache.conf import ModelOptions, Table
 from querycache.recorder import record_reads
+from querycache.stats import ModelStats, Stats
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author
 
@@ -168,6 +169,19 @@ def test_the_panel_names_its_store(viewer, settings):
     assert "Answers" in page
     assert "<code>default</code>" in page
     assert settings.CACHES["default"]["BACKEND"] in page
+
+
+@pytest.mark.parametrize("mismatches", [0, 2])
+def test_the_panel_says_what_else_there_is_to_say(viewer, monkeypatch, mismatches):
+    counts = ModelStats(hits=9, verified=1200, mismatches=mismatches)
+    stats = Stats({"testapp.Author": counts}, incidents=3, late_writes=4)
+    monkeypatch.setattr("querycache.admin.get_stats", lambda: stats)
+    html = viewer.get(PANEL).content.decode()
+    trouble = " warning" if mismatches else ""
+    verified = f"Verified hits: 1,200. Different from the database: {mismatches}."
+    assert f'<div class="notice{trouble}">{verified}</div>' in html
+    assert "lost before their release: 3." in html
+    assert "because the cache did not answer: 4." in html
 
 
 @pytest.mark.parametrize("value", [{}, {"MODELS": {}}])

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import caches
 from django.core.management import CommandError, call_command
 
 import querycache
+from querycache import generations
 from querycache.management.expressions import EXPRESSIONS, METHODS, NotUnderstood, queryset_from
 from querycache.management.figures import human_duration, percentage
 from querycache.recorder import record_reads
+from querycache.stats import statistics
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author, Book
 
@@ -178,13 +181,33 @@ def test_stats_count_reads():
 
 def test_stats_are_a_table_with_a_total():
     outcome_of_reading(Author.objects)
-    header, *rows, total = run("stats").splitlines()
+    header, *rows = run("stats").splitlines()
+    total = next(row for row in rows if row.startswith("total "))
+    rows = rows[: rows.index(total)]  # after it comes what else there is to say
 
     assert header.split("  ")[0] == "model"
     assert header.endswith("time saved")
     assert len({len(line) for line in [header, *rows, total]}) == 1
     assert any(row.startswith("testapp.Author ") for row in rows)
-    assert total.startswith("total ")
+
+
+def test_stats_say_what_else_there_is_to_say(settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem", "VERIFY": 1.0}
+    generations.settle()
+    statistics.publish()
+    caches["locmem"].clear()
+    for _ in range(2):
+        outcome_of_reading(Author.objects)
+    writer = generations.fence(["something"])
+    caches["locmem"].delete("querycache:g:something")
+    generations.release(["something"], writer)
+    shown, document = run("stats"), json.loads(run("stats", "--json"))
+
+    assert "Verified hits: 1. Different from the database: 0." in shown
+    assert "Fences that the cache lost before their release: 1." in shown
+    assert document["incidents"] == 1
+    assert document["late_writes"] == 0
+    assert document["total"]["verified"] == 1
 
 
 def test_stats_as_json_name_the_cache_and_the_total(settings):

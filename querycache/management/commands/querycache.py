@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +13,9 @@ from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
 from querycache.explanations import explain
 from querycache.management.expressions import EXAMPLE, NotUnderstood, model_named, queryset_from
-from querycache.management.figures import human_duration, percentage
+from querycache.management.figures import human_duration, percentage, remarks
 from querycache.querysets import flush, get_stats, invalidate
-from querycache.stats import ModelStats
+from querycache.stats import ModelStats, Stats
 
 NOTHING_OPTED_IN = (
     "No model is opted in, so nothing is cached.\n"
@@ -118,7 +118,7 @@ class Command(BaseCommand):
     def stats(self, *, json: bool, **options: Any) -> None:
         stats = get_stats()
         if json:
-            self.stdout.write(_as_json(stats.models, stats.total))
+            self.stdout.write(_as_json(stats))
         elif not stats.models:
             self.stdout.write(NOTHING_OPTED_IN)
         else:
@@ -126,6 +126,8 @@ class Command(BaseCommand):
             header, *lines = _aligned([COLUMNS, *(_cells(*row) for row in rows)])
             self.stdout.write(self.style.MIGRATE_HEADING(header))
             self.stdout.write("\n".join(lines))
+            for remark, is_trouble in remarks(stats):
+                self.stdout.write(self.style.WARNING(remark) if is_trouble else remark)
 
     def explain(self, queryset: str, database: str | None, **options: Any) -> None:
         if database is not None and database not in connections:
@@ -162,7 +164,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cells)
 
 
-def _as_json(models: Mapping[str, ModelStats], total: ModelStats) -> str:
+def _as_json(stats: Stats) -> str:
     def values(counts: ModelStats) -> dict[str, float]:
         return asdict(counts) | {
             "reads": counts.reads,
@@ -172,7 +174,9 @@ def _as_json(models: Mapping[str, ModelStats], total: ModelStats) -> str:
 
     document = {
         "cache": get_config().cache,
-        "models": {label: values(counts) for label, counts in models.items()},
-        "total": values(total),
+        "models": {label: values(counts) for label, counts in stats.models.items()},
+        "total": values(stats.total),
+        "incidents": stats.incidents,
+        "late_writes": stats.late_writes,
     }
     return json.dumps(document, indent=2)
