@@ -5,9 +5,10 @@ Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.core.cache.backends.redis import RedisCache
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -44,6 +45,7 @@ __all__ = [
     "in_transaction",
     "is_ordered",
     "is_snapshot",
+    "knows_outcome",
     "nodes_of",
     "parts_of",
     "primary_client",
@@ -148,6 +150,36 @@ def is_ordered(query: Query) -> bool:
     if query.extra_order_by or query.order_by:
         return True
     return bool(query.default_ordering and query.get_meta().ordering and not query.group_by)
+
+
+def knows_outcome(connection: BaseDatabaseWrapper, error: BaseException | None) -> bool:
+    """
+    Say whether what was sent is over, after the error that came of it.
+
+    Not if the connection was lost, or if nobody waited for the answer: then the server may go on
+    with it, and commit it later.
+    """
+    if error is None or connection.vendor == "sqlite":  # which is a part of this process
+        return True
+    if not isinstance(error, Exception):  # KeyboardInterrupt, SystemExit, CancelledError
+        return False
+    if not isinstance(error, DatabaseError | InterfaceError) or error.__cause__ is None:
+        return True  # raised by Django or by a parameter, before anything was sent
+    return _has_answered(error.__cause__)
+
+
+def _has_answered(error: BaseException) -> bool:
+    """Say whether an error of a driver is what the server says, and not that it says nothing."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if state:  # 08: connection exception; 57P01 to 57P05: the session was ended
+        return not state.startswith(("08", "57P"))
+    # MySQL and MariaDB number their errors; from 2000 to 2999 are those of clients.
+    number = error.args[0] if error.args else None
+    return isinstance(number, int) and number > 0 and number not in _LOST_CONNECTION
+
+
+_LOST_CONNECTION: Final = frozenset(range(2000, 3000)) | {1053, 1152, 1159, 1161, 1184, 1927}
+"""Beside those: server shutdown in progress, network time-outs, connection was killed."""
 
 
 def deletes_in_database(model: type[Model]) -> Iterator[type[Model]]:

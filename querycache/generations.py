@@ -104,7 +104,7 @@ def fence(dependencies: Sequence[str]) -> str:
 
 def release(dependencies: Sequence[str], writer: str) -> None:
     """
-    Step 4, after commit, rollback and an unknown outcome alike: new generations.
+    Step 4, after commit and rollback alike: new generations.
 
     It is not waited for: the fence keeps readers away from what was there before.
     """
@@ -136,7 +136,11 @@ def settle() -> None:
 
 
 def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
-    """Instead of step 4, where nobody can tell when step 3 is done: the deadline ends the fence."""
+    """
+    Instead of step 4, where nobody can tell when, or if, step 3 is done.
+
+    The deadline ends the fence: then the generations are missing, and what is older is stale.
+    """
     if writer in _unfenced:
         _owe(dependencies, writer)
         with _lock:

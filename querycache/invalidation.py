@@ -23,6 +23,7 @@ from querycache._django import (
     commits_by_itself,
     compiles_anew,
     in_transaction,
+    knows_outcome,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
@@ -93,17 +94,24 @@ def publishing(
     Fence what is about to become visible to others; release it whatever happens.
 
     ``until_deadline`` leaves the fence standing, where nobody can tell when the change is visible.
+    So does a connection that was lost on the way:
+
+        fence  COMMIT(sent)  connection lost  release  look SELECT fill(reader)  COMMIT takes effect
     """
     dependencies = _dependencies(connection, change) if change else ()
     if not dependencies:
         yield
         return
     writer = generations.fence(dependencies)
+    error: BaseException | None = None
     try:
         yield
+    except BaseException as raised:
+        error = raised
+        raise
     finally:
-        # On success, on failure and on an outcome that nobody knows (the connection was lost).
-        end = generations.leave_fenced if until_deadline else generations.release
+        is_over = not until_deadline and knows_outcome(connection, error)
+        end = generations.release if is_over else generations.leave_fenced
         end(dependencies, writer)
         _count_invalidations(change)
 

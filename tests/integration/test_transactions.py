@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import caches
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 
 from querycache import bypass
 from querycache.exceptions import Reason
@@ -125,21 +125,102 @@ def test_a_hook_that_raises_drops_no_invalidation(author, using):
     assert name(author) == "after"
 
 
-def test_an_exception_out_of_commit_leaves_the_truth(author, using, monkeypatch):
-    warm(author)
-    connection = connections[using]
+@pytest.fixture
+def own_store(settings):
+    """A store for tests that leave fences standing, which only time would take away."""
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    yield
+    caches["locmem"].clear()
+
+
+class Lost(Exception):
+    """What a driver raises when its server has gone: it has no number, and no SQLSTATE."""
+
+
+def lose_answer(monkeypatch, connection, before):
+    """Let the next COMMIT take effect, and its answer be lost; ``before`` is done in between."""
+    commit = connection._commit
 
     def commit_and_lose_the_answer():
-        type(connection)._commit(connection)
-        raise DatabaseError("the connection was lost")
+        commit()
+        before()
+        raise OperationalError("server closed the connection unexpectedly") from Lost()
 
     monkeypatch.setattr(connection, "_commit", commit_and_lose_the_answer)
+
+
+def test_an_exception_out_of_commit_leaves_the_truth(author, using, monkeypatch, own_store):
+    warm(author)
+    lose_answer(monkeypatch, connections[using], lambda: None)
     with pytest.raises(DatabaseError), transaction.atomic(using=using):
         rename(author, "after")
     monkeypatch.undo()
     with bypass():
         truth = name(author)
     assert name(author) == truth == "after"
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("in_autocommit", [False, True])
+def test_a_commit_that_takes_effect_after_its_connection_was_lost_is_not_missed(
+    author, using, monkeypatch, own_store, in_autocommit
+):
+    """fence COMMIT(sent) connection lost; look SELECT (reader) COMMIT takes effect; look(reader)"""
+    warm(author)
+    late, other = [], connections[using].copy()
+
+    def send_and_lose_the_connection(*arguments):
+        # Another session does later what the server may go on with.
+        late.append(f"UPDATE testapp_author SET name = 'after' WHERE id = {author.pk}")
+        raise OperationalError("server closed the connection unexpectedly") from Lost()
+
+    if in_autocommit:
+        with (
+            pytest.raises(OperationalError),
+            connections[using].execute_wrapper(send_and_lose_the_connection),
+        ):
+            rename(author, "after")
+    else:
+        monkeypatch.setattr(connections[using], "_commit", send_and_lose_the_connection)
+        with pytest.raises(OperationalError), transaction.atomic(using=using):
+            rename(author, "after")
+        monkeypatch.undo()
+    assert name(author) == elsewhere(name, author) == "before"
+    other.ensure_connection()
+    other.connection.execute(late.pop())
+    other.close()
+    assert name(author) == elsewhere(name, author) == "after"
+
+
+@pytest.mark.parametrize("using", SERVERS, indirect=True)
+def test_a_statement_that_the_server_refuses_is_over(author, using):
+    """A fence that was left to its deadline would keep everybody from the cache for a minute."""
+    warm(author)
+    with pytest.raises(IntegrityError):
+        Author.objects.using(using).create(pk=author.pk, name="again")
+    with pytest.raises(DatabaseError), connections[using].cursor() as cursor:
+        cursor.execute("UPDATE testapp_author SET no_such_column = 1")
+    with pytest.raises((DatabaseError, TypeError, ValueError)):
+        Author.objects.using(using).filter(pk=author.pk).update(born=object())
+    assert outcomes(name, author) == ("before", [("miss", None)])
+    assert outcomes(name, author) == ("before", [("hit", None)])
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_a_commit_that_is_interrupted_may_still_take_effect(author, using, monkeypatch, own_store):
+    warm(author)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connections[using], "_commit", interrupt)
+    # Django goes on with a connection that is still in its transaction, and psycopg refuses.
+    with pytest.raises(DatabaseError), transaction.atomic(using=using):
+        rename(author, "after")
+    monkeypatch.undo()
+    connections[using].close()
+    assert outcomes(name, author) == ("before", [("miss", None)])
+    assert outcomes(name, author) == ("before", [("miss", None)])  # not stored
 
 
 @pytest.mark.parametrize("using", SERVERS, indirect=True)
@@ -217,14 +298,6 @@ def test_a_transaction_by_hand_is_a_transaction(author, using):
     assert name(author) == "after"
     assert elsewhere(name, author) == "after"
     assert not state_of(connection).opened
-
-
-@pytest.fixture
-def own_store(settings):
-    """A store for tests that leave fences standing, which only time would take away."""
-    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
-    yield
-    caches["locmem"].clear()
 
 
 def test_rows_of_a_raw_returning_on_sqlite_are_not_seen_before_they_are_committed(
@@ -438,7 +511,7 @@ def test_a_connection_lost_in_the_middle_of_a_transaction_loses_its_writes_and_i
 
 
 @pytest.mark.parametrize("using", SERVERS, indirect=True)
-def test_a_connection_lost_before_the_commit_leaves_the_truth(author, using):
+def test_a_connection_lost_before_the_commit_leaves_the_truth(author, using, own_store):
     warm(author)
     with pytest.raises(DatabaseError), transaction.atomic(using=using):
         rename(author, "after")
@@ -446,8 +519,9 @@ def test_a_connection_lost_before_the_commit_leaves_the_truth(author, using):
     connections[using].close()
     with bypass():
         assert name(author) == "before"
-    assert outcomes(name, author) == ("before", [("miss", None)])  # the outcome was not known
-    assert elsewhere(outcomes, name, author) == ("before", [("hit", None)])
+    # The outcome was not known: the fence stands, and nothing is stored.
+    assert outcomes(name, author) == ("before", [("miss", None)])
+    assert elsewhere(outcomes, name, author) == ("before", [("miss", None)])
 
 
 def test_threads_have_journals_of_their_own(author, using):
