@@ -38,6 +38,7 @@ __all__ = [
     "SQLDeleteCompiler",
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
+    "commit_again",
     "commits_by_itself",
     "compiled_as",
     "compiles_anew",
@@ -119,6 +120,12 @@ def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool)
             or not connection.connection.in_transaction
         )
     )
+
+
+def commit_again(connection: BaseDatabaseWrapper) -> None:
+    """Commit what was written after a COMMIT, where there is no autocommit; no hooks are run."""
+    if connection.connection is not None and not connection.get_autocommit():
+        connection._commit()  # type: ignore[attr-defined]
 
 
 def is_snapshot(connection: BaseDatabaseWrapper) -> bool:

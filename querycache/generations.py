@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connections
 
+from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
@@ -75,6 +76,7 @@ def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float) -> None:
     Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
     """
     entry = encode(key, tokens, loaded)
+    _check_transaction()
     try:
         _call("fill", key, entry, ttl)
     except Exception as error:
@@ -238,6 +240,7 @@ def _ask_unless_failing(method: str, *args: Any) -> Any:
 def _ask(method: str, *args: Any) -> Any:
     """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
     global _failed_at  # noqa: PLW0603
+    _check_transaction()
     try:
         answer = _call(method, *args)
     except Exception as error:
@@ -261,6 +264,29 @@ def _call(method: str, *args: Any) -> Any:
         return getattr(store, method)(*args)
     # The statements of a store that is a table must not themselves be fenced and released.
     return state_of(connections[store.using]).cover(getattr(store, method), *args)
+
+
+def is_stored_in(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether the store is a table of this database."""
+    try:
+        return get_store().using == connection.alias
+    except StoreFailed:
+        return False
+
+
+def _check_transaction() -> None:
+    """
+    Raise ``StoreFailed`` while a transaction is open in the database of which the store is a table.
+
+    It might look at a snapshot, and what it writes nobody would see before the commit, or ever. But
+    a transaction that is about to commit, or just has, takes its own fence with it.
+    """
+    using = get_store().using
+    if using is None:
+        return
+    state = state_of(connections[using])
+    if state.in_transaction(connections[using]) and not state.publishing:
+        raise StoreFailed(f"the cache is a table of {using!r}, and a transaction is open there")
 
 
 def add_counts(counts: Mapping[str, int]) -> None:

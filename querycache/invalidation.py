@@ -20,6 +20,7 @@ from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
     SQLCompiler,
+    commit_again,
     commits_by_itself,
     compiles_anew,
     in_transaction,
@@ -102,18 +103,24 @@ def publishing(
     if not dependencies:
         yield
         return
-    writer = generations.fence(dependencies)
-    error: BaseException | None = None
+    state, error = state_of(connection), None
+    state.publishing = True
     try:
-        yield
-    except BaseException as raised:
-        error = raised
-        raise
+        writer = generations.fence(dependencies)
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            is_over = not until_deadline and knows_outcome(connection, error)
+            end = generations.release if is_over else generations.leave_fenced
+            end(dependencies, writer)
+            _count_invalidations(change)
+            if error is None and generations.is_stored_in(connection):
+                commit_again(connection)
     finally:
-        is_over = not until_deadline and knows_outcome(connection, error)
-        end = generations.release if is_over else generations.leave_fenced
-        end(dependencies, writer)
-        _count_invalidations(change)
+        state.publishing = False
 
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class ConnectionState:
         "covered",
         "opened",
         "published",
+        "publishing",
         "snapshot",
     )
 
@@ -42,6 +43,8 @@ class ConnectionState:
         """
         Tables that the last statement in autocommit published; its signal need not do it again.
         """
+        self.publishing = False
+        """Fences and releases of this connection's own change are under way."""
         self._database: tuple[tuple[Any, ...], Database] | None = None
         self.forget_session()
 

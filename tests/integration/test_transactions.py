@@ -448,7 +448,6 @@ def test_what_a_rolled_back_block_wrote_does_not_hide_what_the_outer_one_wrote(a
 
 
 @pytest.mark.parametrize("using", ["postgresql"], indirect=True)
-@pytest.mark.django_db(transaction=True, databases=["default", "postgresql"])
 def test_each_of_several_databases_publishes_with_its_own_commit(author, using):
     other = Author.objects.using("default").create(name="before")
     warm(author)
@@ -463,7 +462,6 @@ def test_each_of_several_databases_publishes_with_its_own_commit(author, using):
 
 
 @pytest.mark.parametrize("using", ["postgresql"], indirect=True)
-@pytest.mark.django_db(transaction=True, databases=["default", "postgresql"])
 def test_a_rollback_of_one_of_several_databases_leaves_the_other(author, using):
     other = Author.objects.using("default").create(name="before")
     warm(author)
