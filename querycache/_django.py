@@ -43,6 +43,7 @@ __all__ = [
     "compiled_as",
     "compiles_anew",
     "deletes_in_database",
+    "has_open_statement",
     "in_transaction",
     "is_ordered",
     "is_snapshot",
@@ -141,6 +142,24 @@ def is_snapshot(connection: BaseDatabaseWrapper) -> bool:
         return connection.vendor != "postgresql"
     name = getattr(level, "name", None) or str(level)
     return name.lower().replace("_", " ") != "read committed"
+
+
+def has_open_statement(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Say whether a SELECT of this connection is half read, and all others read its snapshot.
+
+    So it is on SQLite, outside of transactions too: an ``iterator()``, a cursor that somebody still
+    reads from. Neither sqlite3 nor a statement tells; but a function cannot be defined anew then.
+    """
+    if connection.vendor != "sqlite" or connection.connection is None:
+        return False
+    define = connection.connection.create_function
+    try:
+        define("querycache_probe", 0, bool)
+        define("querycache_probe", 0, bool)
+    except type(connection).Database.OperationalError:  # type: ignore[attr-defined]
+        return True
+    return False
 
 
 def reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:

@@ -23,6 +23,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,7 @@ from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
 from querycache.exceptions import StoreFailed, WriteRefused
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
+from querycache.stores.base import FENCE_SECONDS
 from querycache.transactions import state_of
 
 logger = logging.getLogger("querycache")
@@ -66,6 +68,8 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
         return Look(None, b"")
     if found.entry is not None and is_fresh(found.entry, tokens):
         return Look(decode(key, found.entry, tokens), tokens)
+    if any(len(token) != TOKEN_SIZE for token in found.tokens):  # marks whose lengths add up
+        return Look(None, b"")
     return Look(None, tokens)
 
 
@@ -76,7 +80,6 @@ def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float) -> None:
     Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
     """
     entry = encode(key, tokens, loaded)
-    _check_transaction()
     try:
         _call("fill", key, entry, ttl)
     except Exception as error:
@@ -100,7 +103,7 @@ def fence(dependencies: Sequence[str]) -> str:
         if get_config().refuses_writes:
             raise WriteRefused(str(failure)) from failure
         with _lock:
-            _unfenced.add(writer)
+            _unfenced[writer] = inf, ()
     return writer
 
 
@@ -121,7 +124,7 @@ def release(dependencies: Sequence[str], writer: str) -> None:
                 "%d of %d fences were lost before their release", lost, len(dependencies)
             )
         with _lock:
-            _unfenced.discard(writer)
+            _unfenced.pop(writer, None)
 
     try:
         _ask("release_unwaited", dependencies, writer, done)
@@ -143,10 +146,9 @@ def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
 
     The deadline ends the fence: then the generations are missing, and what is older is stale.
     """
-    if writer in _unfenced:
-        _owe(dependencies, writer)
-        with _lock:
-            _unfenced.discard(writer)
+    with _lock:
+        if writer in _unfenced:
+            _unfenced[writer] = monotonic() + FENCE_SECONDS, tuple(dependencies)
 
 
 def renew(dependencies: Sequence[str]) -> None:
@@ -175,8 +177,12 @@ What each writer has changed and could not release. Its fence may be in the stor
 """
 _MANY_DEBTS: Final = 100
 """Writers. More of them are paid by a new epoch, in one request."""
-_unfenced: set[str] = set()
-"""Writers that could not fence, and have not yet committed: what they write is stale any moment."""
+_unfenced: dict[str, tuple[float, tuple[str, ...]]] = {}
+"""
+Writers that could not fence and may commit any moment; until when, and what they then owe.
+
+What they change is stale at a moment that nobody knows. The time is that of ``monotonic()``.
+"""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unfenced.clear)  # they go on in the parent
 
@@ -190,6 +196,11 @@ def _owe(dependencies: Sequence[str], writer: str) -> None:
 
 def pay_debts() -> None:
     """Release what could not be released. Raises ``StoreFailed`` if it still cannot be."""
+    for writer, (until, dependencies) in list(_unfenced.items()):
+        if until <= monotonic():
+            _owe(dependencies, writer)
+            with _lock:
+                _unfenced.pop(writer, None)
     if _unfenced:
         raise StoreFailed("a write of this process could not be fenced")
     with _lock:
@@ -240,9 +251,10 @@ def _ask_unless_failing(method: str, *args: Any) -> Any:
 def _ask(method: str, *args: Any) -> Any:
     """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
     global _failed_at  # noqa: PLW0603
-    _check_transaction()
     try:
         answer = _call(method, *args)
+    except _InTransactionError:
+        raise
     except Exception as error:
         if _failed_at is None:
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
@@ -258,12 +270,22 @@ def _ask(method: str, *args: Any) -> Any:
     return answer
 
 
+class _InTransactionError(StoreFailed):
+    """The store is a table, and would take part in a transaction: nothing is wrong with it."""
+
+
 def _call(method: str, *args: Any) -> Any:
     store = get_store()
     if store.using is None:
         return getattr(store, method)(*args)
+    connection = connections[store.using]
+    state = state_of(connection)
+    # In a transaction it might look at a snapshot, and what it writes nobody would see before the
+    # commit, or ever. But one that is about to commit, or just has, takes its own fence with it.
+    if state.in_transaction(connection) and not state.publishing:
+        raise _InTransactionError(f"the cache is in {store.using!r}, which has an open transaction")
     # The statements of a store that is a table must not themselves be fenced and released.
-    return state_of(connections[store.using]).cover(getattr(store, method), *args)
+    return state.cover(getattr(store, method), *args)
 
 
 def is_stored_in(connection: BaseDatabaseWrapper) -> bool:
@@ -272,21 +294,6 @@ def is_stored_in(connection: BaseDatabaseWrapper) -> bool:
         return get_store().using == connection.alias
     except StoreFailed:
         return False
-
-
-def _check_transaction() -> None:
-    """
-    Raise ``StoreFailed`` while a transaction is open in the database of which the store is a table.
-
-    It might look at a snapshot, and what it writes nobody would see before the commit, or ever. But
-    a transaction that is about to commit, or just has, takes its own fence with it.
-    """
-    using = get_store().using
-    if using is None:
-        return
-    state = state_of(connections[using])
-    if state.in_transaction(connections[using]) and not state.publishing:
-        raise StoreFailed(f"the cache is a table of {using!r}, and a transaction is open there")
 
 
 def add_counts(counts: Mapping[str, int]) -> None:

@@ -104,7 +104,7 @@ def publishing(
         yield
         return
     state, error = state_of(connection), None
-    state.publishing = True
+    outer, state.publishing = state.publishing, True
     try:
         writer = generations.fence(dependencies)
         try:
@@ -120,7 +120,7 @@ def publishing(
             if error is None and generations.is_stored_in(connection):
                 commit_again(connection)
     finally:
-        state.publishing = False
+        state.publishing = outer
 
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:

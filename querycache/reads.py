@@ -30,6 +30,7 @@ from querycache._django import (
     SQLCompiler,
     compiled_as,
     compiles_anew,
+    has_open_statement,
     is_snapshot,
     reads_uncommitted,
     result_width,
@@ -109,10 +110,9 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
                 compiles_anew(compiler)
             return as_result(loaded.rows, result_type)
         # A fence that was met leaves no generations to fill under.
-        is_lagging = bool(look.tokens) and may_lag(compiler.connection, plan, look.tokens)
-        reason = Reason.REPLICA_LAG if is_lagging else None
+        reason = too_old(compiler.connection, plan, look.tokens) if look.tokens else None
         loaded = state.cover(load_rows, execute_sql, compiler, result_type)
-        if look.tokens and not is_lagging:
+        if look.tokens and reason is None:
             reason = fill(table.label, plan, look.tokens, loaded)
         note(table.label, "bypass" if reason else "miss", began, reason, plan)
         return as_result(loaded.rows, result_type)
@@ -212,12 +212,14 @@ def plan_of(
     )
 
 
-def may_lag(connection: BaseDatabaseWrapper, plan: Plan, tokens: bytes) -> bool:
-    """Say whether this is a replica that may not have what was committed before these tokens."""
+def too_old(connection: BaseDatabaseWrapper, plan: Plan, tokens: bytes) -> Reason | None:
+    """Say why a SELECT that begins now may not see what was committed before these tokens."""
+    if has_open_statement(connection):
+        return Reason.SNAPSHOT
     replica = get_config().replicas.get(connection.alias)
-    return replica is not None and not replicas.has_caught_up(
-        plan.dependencies, tokens, replica.max_lag
-    )
+    if replica is None or replicas.has_caught_up(plan.dependencies, tokens, replica.max_lag):
+        return None
+    return Reason.REPLICA_LAG
 
 
 def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionState) -> bool:

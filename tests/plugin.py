@@ -2,7 +2,7 @@
 Starts the servers that the tests need before the settings are read, and stops them at the end.
 
 QUERYCACHE_REQUIRE names what must be there: valkey, redis, postgresql, mariadb, memcached,
-chromium. Without it, tests that need a missing server are skipped, and say why.
+chromium, spin. Without it, tests that need a missing server are skipped, and say why.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import browsers, servers
+from tests.model import spin
 
 
 @pytest.hookimpl(wrapper=True)  # before every other plugin's: pytest-django's reads the settings
@@ -56,7 +57,8 @@ def start_servers(resources: contextlib.ExitStack) -> None:
 def refuse_missing() -> None:
     required = os.environ.get("QUERYCACHE_REQUIRE", "").replace(",", " ").split()
     for name in required:
-        reason = browsers.missing() if name == "chromium" else servers.missing(name)
+        others = {"chromium": browsers.missing, "spin": spin.missing}
+        reason = others[name]() if name in others else servers.missing(name)
         if reason:
             raise pytest.UsageError(f"QUERYCACHE_REQUIRE: {reason}")
 

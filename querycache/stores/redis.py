@@ -7,7 +7,7 @@ of which touches that dependency's key alone, sent together in one round trip.
 
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
@@ -118,10 +118,10 @@ class RedisStore(Store):
         self._connections.ask(("SET", self._entry_prefix + key, entry, "PX", milliseconds))
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
-        self._run(_FENCE, self._fences(dependencies, writer))
+        self._run(_FENCE, lambda: self._fences(dependencies, writer))
 
     def release(self, dependencies: Sequence[str], writer: str) -> int:
-        return self._run(_RELEASE, self._releases(dependencies, writer)).count(0)
+        return self._run(_RELEASE, lambda: self._releases(dependencies, writer)).count(0)
 
     def release_unwaited(self, dependencies: Sequence[str], writer: str, done: Done) -> None:
         connection = self._connections.send(*self._releases(dependencies, writer))
@@ -162,16 +162,17 @@ class RedisStore(Store):
     def _call(self, script: str, dependency: str, *arguments: object) -> Command:
         return ("EVALSHA", _SHA[script], 1, self._generation_prefix + dependency, *arguments)
 
-    def _run(self, script: str, calls: Sequence[Command]) -> list[int]:
+    def _run(self, script: str, calls: Callable[[], list[Command]]) -> list[int]:
         """Run a script once for each call, all in one round trip, and return what each returned."""
         from redis.exceptions import NoScriptError
 
         try:
-            return self._connections.ask(*calls)[0]
+            return self._connections.ask(*calls())[0]
         except NoScriptError:
-            # The server was restarted. A script that ran for some of the calls may run again.
+            # The server was restarted. What has run for some of the calls may run again, with other
+            # tokens: release(0) gives G, fill under G, a cycle of writer 1, release(0) gives G.
             self._connections.ask(("SCRIPT", "LOAD", script))
-            return self._connections.ask(*calls)[0]
+            return self._connections.ask(*calls())[0]
 
     def add_counts(self, counts: Mapping[str, int]) -> None:
         commands = [("HINCRBY", self._counts_name, name, counts[name]) for name in counts]

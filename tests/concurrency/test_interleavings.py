@@ -11,6 +11,7 @@ import pytest
 from django.db import connections, transaction
 
 from querycache import generations
+from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author
 from tests.threads import elsewhere
@@ -207,3 +208,26 @@ def test_a_reader_that_meets_a_fence_does_not_fill(author, using):
         assert [read.outcome for read in reads] == ["miss", "miss"]
     finally:
         generations.release(reads[0].dependencies, writer)
+
+
+@pytest.mark.parametrize("using", ["default"], indirect=True)
+@pytest.mark.parametrize("opened_by", ["iterator", "raw", "cursor"])
+def test_a_select_that_is_half_read_keeps_its_snapshot_on_sqlite(author, using, opened_by):
+    """SELECT(half read) COMMIT release look SELECT(the same snapshot) fill look(another reader)"""
+    Author.objects.bulk_create([Author(name="other") for _ in range(300)])
+    if opened_by == "iterator":
+        rows = Author.objects.iterator(chunk_size=1)
+    elif opened_by == "raw":
+        rows = Author.objects.raw("SELECT * FROM testapp_author").iterator()
+    else:
+        rows = connections[using].cursor()
+        rows.execute("SELECT * FROM testapp_author")
+        rows = iter(rows)
+    next(rows)
+    elsewhere(rename, author, "after")
+    with record_reads() as reads:
+        assert name(author) == "before"  # by Django alone, too
+    assert [(read.outcome, read.reason) for read in reads] == [("bypass", Reason.SNAPSHOT)]
+    assert elsewhere(name, author) == "after"
+    list(rows)
+    assert name(author) == "after"

@@ -122,11 +122,13 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
 
     first()
     Author.objects.using(using).update(name="a")
-    assert calls_of(first) <= 56
+    # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
+    assert calls_of(first) <= 58
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):
-    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 52
+    # Four of them tell an outcome that is known from one that is not, and own marks from lost ones.
+    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 56
 
 
 def test_a_read_of_a_model_that_is_not_opted_in_makes_next_to_none(author, using, round_trips):

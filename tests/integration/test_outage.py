@@ -16,6 +16,7 @@ from querycache.exceptions import Reason, StoreFailed, WriteRefused
 from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import get_store
+from querycache.stores.base import FENCE_SECONDS
 from tests import servers
 from tests.testapp.models import Author, Book, Secret
 
@@ -292,7 +293,9 @@ def test_another_store_is_asked_at_once(valkey, clock, settings):
     assert read(author) == ("before", "miss", None)
 
 
-def test_a_fence_that_failed_and_is_never_released_is_a_debt(valkey, clock):
+def test_a_fence_that_failed_and_is_never_released_is_a_debt_when_it_would_have_ended(
+    valkey, clock
+):
     """A raw RETURNING on SQLite: nobody can tell when it is committed."""
     author = Author.objects.create(name="before")
     name(author)
@@ -301,9 +304,11 @@ def test_a_fence_that_failed_and_is_never_released_is_a_debt(valkey, clock):
         cursor.execute("UPDATE testapp_author SET name = 'after' RETURNING id")
         cursor.fetchall()
     resume(valkey)
-    assert not generations._unfenced
-    clock.now += generations.RETRY_SECONDS
+    clock.now += FENCE_SECONDS - 0.1
+    assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
+    clock.now += 0.1
     assert read(author) == ("after", "miss", None)
+    assert not generations._unfenced
 
 
 # Counting, and making up for it -----------------------------------------------------------------
