@@ -214,6 +214,12 @@ def test_foreign_values_in_place_of_generations_are_never_fresh(settings, garbag
     cache.clear()
 
 
+def test_foreign_values_whose_lengths_add_up_are_nothing_to_fill_under(settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    caches["locmem"].set_many({"querycache:g:one": b"x" * 15, "querycache:g:two": b"x" * 17})
+    assert generations.look("key", ["one", "two"]) == (None, b"")
+
+
 def test_every_key_may_be_evicted_at_any_time(settings):
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
     author = Author.objects.create(name="before")
@@ -293,9 +299,7 @@ def test_another_store_is_asked_at_once(valkey, clock, settings):
     assert read(author) == ("before", "miss", None)
 
 
-def test_a_fence_that_failed_and_is_never_released_is_a_debt_when_it_would_have_ended(
-    valkey, clock
-):
+def test_a_fence_that_failed_and_is_not_released_is_a_debt_later(valkey, clock):
     """A raw RETURNING on SQLite: nobody can tell when it is committed."""
     author = Author.objects.create(name="before")
     name(author)
