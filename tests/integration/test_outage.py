@@ -12,6 +12,7 @@ from django_redis import get_redis_connection
 
 import querycache
 from querycache import generations
+from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, WriteRefused
 from querycache.recorder import record_reads
 from querycache.stats import statistics
@@ -212,6 +213,16 @@ def test_foreign_values_in_place_of_generations_are_never_fresh(settings, garbag
     Author.objects.update(name="after")
     assert name(author) == "after"
     cache.clear()
+
+
+def test_an_empty_generation_is_not_the_end_of_what_an_entry_depends_on(settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
+    generations.renew(["one", "two"])
+    loaded = Loaded([("before",)], 0.0, 0)
+    generations.fill("key", generations.look("key", ["one", "two"]).tokens, loaded, 60)
+    assert generations.look("key", ["one", "two"]).loaded == loaded
+    caches["locmem"].set("querycache:g:two", b"")
+    assert generations.look("key", ["one", "two"]) == (None, b"")
 
 
 def test_foreign_values_whose_lengths_add_up_are_nothing_to_fill_under(settings):

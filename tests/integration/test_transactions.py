@@ -368,6 +368,28 @@ def test_what_sqlite_commits_by_itself_is_published(transactional_db):
     assert name(author) == elsewhere(bypass()(name), author)
 
 
+def test_a_commit_that_failed_and_is_tried_again_is_published(author, using, monkeypatch):
+    """SQLite leaves the transaction open if another connection is in the way."""
+    warm(author)
+    connection = connections[using]
+
+    def fail():
+        raise OperationalError("database is locked")
+
+    transaction.set_autocommit(False, using=using)
+    try:
+        rename(author, "after")
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "_commit", fail)
+            with pytest.raises(OperationalError):
+                transaction.commit(using=using)
+        assert elsewhere(name, author) == "before"
+        transaction.commit(using=using)
+        assert elsewhere(name, author) == "after"
+    finally:
+        transaction.set_autocommit(True, using=using)
+
+
 def test_a_rollback_by_hand_publishes_nothing(author, using):
     warm(author)
     with connections[using].cursor() as cursor:

@@ -1,0 +1,338 @@
+"""
+The guards: what in the code keeps the promise, and which test fails where it is missing.
+
+Each is a piece of text that stands once in a module, and what takes its place.
+"""
+
+from typing import NamedTuple
+
+
+class Guard(NamedTuple):
+    """``test`` is what pytest is given: a module, and a part of a test's name."""
+
+    about: str
+    module: str
+    text: str
+    without: str
+    test: tuple[str, str]
+
+
+INTERLEAVINGS = "tests/concurrency/test_interleavings.py"
+FORGETS = "tests/concurrency/test_a_server_that_forgets.py"
+CUT = "tests/concurrency/test_cut.py"
+OUTAGE = "tests/integration/test_outage.py"
+TRANSACTIONS = "tests/integration/test_transactions.py"
+REPLICAS = "tests/integration/test_replicas.py"
+VERIFICATION = "tests/integration/test_verification.py"
+DATABASE_CACHE = "tests/integration/test_database_cache.py"
+PROMISE = "querycache/generations.py"
+WRITES = "querycache/invalidation.py"
+READS = "querycache/reads.py"
+
+GUARDS = [
+    Guard(
+        "the fence comes before the COMMIT",
+        WRITES,
+        "        writer = generations.fence(dependencies)\n",
+        '        writer = "nobody"\n',
+        (INTERLEAVINGS, "commit_window"),
+    ),
+    Guard(
+        "a fence holds the writers that are there already",
+        "querycache/stores/base.py",
+        "    writers = _writers(value, now)\n    writers[writer] =",
+        "    writers = {}\n    writers[writer] =",
+        ("tests/stores/test_django.py", "first_of_two_writers"),
+    ),
+    Guard(
+        "the script's fence holds the writers that are there already",
+        "querycache/stores/redis.py",
+        "others .. ARGV[1] .. ':' .. deadline",
+        "'!' .. ARGV[1] .. ':' .. deadline",
+        ("tests/stores/test_redis.py", "no_mark_of_many_writers"),
+    ),
+    Guard(
+        "a release leaves the fence of another writer",
+        "querycache/stores/redis.py",
+        "if others == '!' then",
+        "if true then",
+        (INTERLEAVINGS, "in_the_middle_of_another"),
+    ),
+    Guard(
+        "a release gives a new generation",
+        "querycache/stores/redis.py",
+        "    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])\nelse",
+        "    redis.call('SET', KEYS[1], '0123456789abcdef', 'EX', ARGV[3])\nelse",
+        ("tests/stores/test_redis.py", "a_release_gives_a_new_token"),
+    ),
+    Guard(
+        "writers beyond their deadline are dropped",
+        "querycache/stores/redis.py",
+        "elseif (tonumber(deadline) or 0) > now then",
+        "else",
+        ("tests/stores/test_redis.py", "writer_who_died"),
+    ),
+    Guard(
+        "a generation that is not there is not left out",
+        PROMISE,
+        "    if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:\n",
+        "    if False:\n",
+        (OUTAGE, "an_empty_generation"),
+    ),
+    Guard(
+        "foreign bytes are nothing to fill under",
+        PROMISE,
+        "    if set(map(len, found.tokens)) != {TOKEN_SIZE}:",
+        "    if False:",
+        (OUTAGE, "lengths_add_up"),
+    ),
+    Guard(
+        "an entry is fresh under the current generations only",
+        PROMISE,
+        "is_fresh(found.entry, tokens):",
+        "True:",
+        (TRANSACTIONS, "published_at_commit"),
+    ),
+    Guard(
+        "what the transaction has written is read from the database",
+        READS,
+        "    if state.has_written(shape.tables):\n",
+        "    if False:\n",
+        (TRANSACTIONS, "sees_its_own_writes"),
+    ),
+    Guard(
+        "a snapshot neither reads nor fills",
+        READS,
+        "    if state.snapshot or is_snapshot(connection):\n",
+        "    if False:\n",
+        (TRANSACTIONS, "reads_a_snapshot"),
+    ),
+    Guard(
+        "an isolation level that a statement chooses is seen",
+        "querycache/transactions.py",
+        "        self.snapshot |= change.takes_snapshot\n",
+        "",
+        (TRANSACTIONS, "reads_a_snapshot"),
+    ),
+    Guard(
+        "a SELECT in a half-read statement's snapshot is not stored",
+        READS,
+        "    if has_open_statement(connection):\n",
+        "    if False:\n",
+        (INTERLEAVINGS, "half_read"),
+    ),
+    Guard(
+        "a broken transaction is not answered",
+        READS,
+        "    if connection.needs_rollback or state.broken:\n",
+        "    if False:\n",
+        (TRANSACTIONS, "still_aborts_postgresql"),
+    ),
+    Guard(
+        "rows that may yet be rolled back are not stored",
+        READS,
+        '    if connection.vendor == "mysql" and reads_uncommitted(connection):\n',
+        "    if False:\n",
+        (TRANSACTIONS, "not_committed_is_never_cached"),
+    ),
+    Guard(
+        "a rollback publishes nothing",
+        WRITES,
+        "        rollback(connection)\n        state_of(connection).forget()\n",
+        "        with publishing(connection, state_of(connection).written()):\n"
+        "            rollback(connection)\n        state_of(connection).forget()\n",
+        (TRANSACTIONS, "a_rollback_publishes_nothing"),
+    ),
+    Guard(
+        "a failed COMMIT keeps the journal",
+        WRITES,
+        "        with publishing(connection, state.written()):\n            commit(connection)\n",
+        "        with publishing(connection, state.written()):\n            state.forget()\n"
+        "            commit(connection)\n",
+        (TRANSACTIONS, "tried_again_is_published"),
+    ),
+    Guard(
+        "a fence stays where nobody knows the outcome",
+        WRITES,
+        "        is_over = not until_deadline and knows_outcome(connection, error)\n",
+        "        is_over = not until_deadline\n",
+        (TRANSACTIONS, "takes_effect_after_its_connection_was_lost"),
+    ),
+    Guard(
+        "a fence does not stay where the server has answered",
+        "querycache/_django.py",
+        '        return not state.startswith(("08", "57P"))\n',
+        "        return False\n",
+        (TRANSACTIONS, "that_the_server_refuses_is_over"),
+    ),
+    Guard(
+        "a raw RETURNING on SQLite stays fenced",
+        WRITES,
+        "    with publishing(connection, change, until_deadline=change.is_unfinished):\n",
+        "    with publishing(connection, change):\n",
+        (TRANSACTIONS, "raw_returning"),
+    ),
+    Guard(
+        "DDL that commits implicitly publishes what came before it",
+        WRITES,
+        "    return change.ends_transaction or commits_by_itself",
+        "    return commits_by_itself",
+        (TRANSACTIONS, "ddl_that_commits"),
+    ),
+    Guard(
+        "what SQLite commits by itself is published",
+        WRITES,
+        "    return change.ends_transaction or commits_by_itself"
+        "(connection, change.releases_savepoint)\n",
+        "    return change.ends_transaction\n",
+        (TRANSACTIONS, "sqlite_commits_by_itself"),
+    ),
+    Guard(
+        "a process in debt reads nothing",
+        PROMISE,
+        "    if _debts or _unfenced:\n        pay_debts()\n    found",
+        "    found",
+        (OUTAGE, "never_read_stale_afterwards"),
+    ),
+    Guard(
+        "a process whose fence failed reads nothing before the release",
+        PROMISE,
+        '    if _unfenced:\n        raise StoreFailed("a write',
+        '    if False:\n        raise StoreFailed("a write',
+        (OUTAGE, "could_not_fence"),
+    ),
+    Guard(
+        "a release that failed is a debt",
+        PROMISE,
+        "        if lost is None:\n            _owe(dependencies, writer)\n        elif",
+        "        if",
+        (CUT, "between_commit_and_release"),
+    ),
+    Guard(
+        "a release is settled before the next look",
+        PROMISE,
+        "    if store.unsettled:\n        store.settle()\n",
+        "",
+        ("tests/stores/test_redis.py", "a_release_is_not_waited_for"),
+    ),
+    Guard(
+        "a script that was lost is loaded and run again",
+        "querycache/stores/redis.py",
+        "        if not any(isinstance(answer, Exception) for answer in answers):\n"
+        "            return answers.count(0)\n",
+        "        return answers.count(0)\n",
+        ("tests/stores/test_redis.py", "script_was_lost"),
+    ),
+    Guard(
+        "a forked process leaves the answer to its parent",
+        "querycache/stores/redis.py",
+        "            if sent.pid == os.getpid():",
+        "            if True:",
+        ("tests/stores/test_redis.py", "forked_process"),
+    ),
+    Guard(
+        "debts are paid by whoever publishes counts",
+        PROMISE,
+        "    settle()\n    if _debts or _unfenced:\n        pay_debts()\n    _ask_unless",
+        "    _ask_unless",
+        (OUTAGE, "reads_nothing_pays_its_debts"),
+    ),
+    Guard(
+        "a write that cannot be published is refused",
+        PROMISE,
+        "        if get_config().refuses_writes:\n",
+        "        if False:\n",
+        (OUTAGE, "cannot_be_published"),
+    ),
+    Guard(
+        "an incarnation is a generation",
+        PROMISE,
+        "    tokens = found.incarnation + b",
+        "    tokens = b",
+        (FORGETS, "old_dump"),
+    ),
+    Guard(
+        "a server that was promoted again is another one",
+        "querycache/stores/connections.py",
+        'blake2b(run + b" " + replication,',
+        "blake2b(run,",
+        (FORGETS, "missed_writes"),
+    ),
+    Guard(
+        "a connection that is opened again asks again",
+        "querycache/stores/connections.py",
+        "                connection.register_connect_callback(_greeter.greet)\n",
+        "",
+        (FORGETS, "know_the_same_incarnation"),
+    ),
+    Guard(
+        "a replica of the server is not asked",
+        "querycache/stores/connections.py",
+        '    if fields.get(b"role", b"master") != b"master":\n',
+        "    if False:\n",
+        (FORGETS, "a_replica_is_not_asked"),
+    ),
+    Guard(
+        "a replica of the database does not fill before it has caught up",
+        "querycache/replicas.py",
+        "    return now - sighting[1] >= max_lag\n",
+        "    return True\n",
+        (REPLICAS, "must_have_caught_up"),
+    ),
+    Guard(
+        "another token begins the wait anew",
+        "querycache/replicas.py",
+        "    if sighting is None or sighting[0] != tokens:\n",
+        "    if sighting is None:\n",
+        (REPLICAS, "begins_the_wait_anew"),
+    ),
+    Guard(
+        "a replica is its primary",
+        "querycache/databases.py",
+        "    return connection if alias == connection.alias else connections[alias]\n",
+        "    return connection\n",
+        (REPLICAS, "shares_the_entries"),
+    ),
+    Guard(
+        "reads of an alias that is not written to are not cached",
+        READS,
+        "    if router.routers and is_written_elsewhere(query, connection):\n",
+        "    if False:\n",
+        (REPLICAS, "undeclared_replica"),
+    ),
+    Guard(
+        "a write in the meantime explains a difference",
+        READS,
+        "        if generations.look(plan.key, plan.dependencies).tokens == tokens:\n",
+        "        if True:\n",
+        (VERIFICATION, "explains_a_difference"),
+    ),
+    Guard(
+        "a database cache in another transaction is not asked",
+        PROMISE,
+        "    if state.in_transaction(connection) and not state.publishing:\n",
+        "    if False:\n",
+        (DATABASE_CACHE, "another_transaction_hides or snapshot_of_the_stores"),
+    ),
+    Guard(
+        "a release leaves no transaction open in a database cache",
+        WRITES,
+        "            if error is None and generations.is_stored_in(connection):\n",
+        "            if False:\n",
+        (DATABASE_CACHE, "takes_its_fence_with_it"),
+    ),
+    Guard(
+        "an entry is believed only with its signature",
+        "querycache/entries.py",
+        "        if compare_digest(signature, _signature(signing_key, key, content)):\n",
+        "        if True:\n",
+        ("tests/unit/test_entries.py", ""),
+    ),
+    Guard(
+        "a statement that is not understood changes everything",
+        "querycache/sql.py",
+        "    except Uncacheable:\n        return EVERYTHING\n",
+        "    except Uncacheable:\n        return NOTHING\n",
+        ("tests/unit/test_sql.py", ""),
+    ),
+]
