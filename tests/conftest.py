@@ -30,6 +30,11 @@ STORES = {
 """Alias in CACHES: the server that it needs."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # Here, and not with the stress tests: an option must be known before their folder is looked at.
+    parser.addoption("--minutes", type=float, default=1.0, help="how long the stress test runs")
+
+
 @pytest.hookimpl(tryfirst=True)  # pytest-django sorts the tests by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
