@@ -205,10 +205,9 @@ def test_all_connections_of_a_pool_know_the_same_incarnation(use):
         store = stores.get_store()
         first = store.look("key", ["dependency"]).incarnation
         assert len(first) == 16
-        pool = store._connections._pool
-        held = pool.get_connection()  # so that another one is opened
+        busy = store._connections.send(("PING",))  # so that another one is opened
         assert store.look("key", ["dependency"]).incarnation == first
-        pool.release(held)
+        store._connections.discard(busy)
         server.kill()
         server.start()
         second = store.look("key", ["dependency"]).incarnation

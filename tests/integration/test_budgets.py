@@ -113,7 +113,7 @@ def calls_of(function):
 
 def test_a_hit_makes_few_calls(author, using, round_trips):
     # Three of them speak to the server, where redis-py's own way takes 20 calls more.
-    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 34
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 35
 
 
 def test_a_miss_makes_few_calls(author, using, round_trips):
