@@ -109,18 +109,15 @@ def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool)
     With ``set_autocommit(False)`` it is Python's sqlite3 that begins transactions, before
     statements whose first word it knows as a write (not ``WITH``); and the release of a savepoint
     that was made outside of a transaction is a commit. ``atomic()`` sends BEGIN, but not if
-    autocommit was off before it: then it does not mean to commit when it ends.
+    autocommit was off before it: then it does not mean to commit when it ends. After its BEGIN, SQL
+    may have ended the transaction all the same (COMMIT by hand, INSERT OR ROLLBACK, a full disk).
     """
+    if connection.vendor != "sqlite" or connection.closed_in_transaction:
+        return False
+    if connection.connection is None or not connection.connection.in_transaction:
+        return True
     has_begun = connection.in_atomic_block and connection.commit_on_exit
-    return (
-        connection.vendor == "sqlite"
-        and not has_begun
-        and (
-            releases_savepoint
-            or connection.connection is None
-            or not connection.connection.in_transaction
-        )
-    )
+    return releases_savepoint and not has_begun
 
 
 def commit_again(connection: BaseDatabaseWrapper) -> None:

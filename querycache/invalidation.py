@@ -44,15 +44,15 @@ def watch_statement(
     """Run a statement, with what its change needs around it; an ``execute_wrapper``."""
     connection: BaseDatabaseWrapper = context["connection"]
     state = state_of(connection)
-    try:
-        if state.covered:
+    if state.covered:
+        try:
             return execute(sql, params, many, context)
-        change = changes.change_of_statement(sql, connection.vendor)
-        with watching(connection, state, change):
-            return execute(sql, params, many, context)
-    except Exception:
-        state.broken = state.in_transaction(connection)
-        raise
+        except Exception:
+            state.broken = state.in_transaction(connection)
+            raise
+    change = changes.change_of_statement(sql, connection.vendor)
+    with watching(connection, state, change):
+        return execute(sql, params, many, context)
 
 
 @contextmanager
@@ -64,8 +64,13 @@ def watching(
     if change.begins_transaction or state.in_transaction(connection):
         # Before the statement: one that fails half way may have changed something nonetheless.
         state.note(change)
-        with publishing(connection, state.written() if _commits(connection, change) else NOTHING):
-            yield
+        visible = state.written() if _commits(connection, state, change) else NOTHING
+        try:
+            with publishing(connection, visible):
+                yield
+        except Exception:  # the transaction may be of no use after that
+            state.broken = state.in_transaction(connection)
+            raise
         state.opened |= change.begins_transaction
         if change.ends_transaction and not in_transaction(connection):
             state.forget()
@@ -79,12 +84,19 @@ def watching(
     state.published = change.tables
 
 
-def _commits(connection: BaseDatabaseWrapper, change: Change) -> bool:
+def _commits(connection: BaseDatabaseWrapper, state: ConnectionState, change: Change) -> bool:
     """Say whether a statement in a transaction may make what was written so far visible."""
     if change.rolls_back:
         return False
+    # A deadlock ends a transaction of MySQL. If that was begun by hand, the connection is in
+    # autocommit again, and nobody was told.
+    is_lost = state.broken and connection.vendor == "mysql" and not in_transaction(connection)
     # COMMIT by hand, or DDL that commits implicitly; and what sqlite3 does by itself.
-    return change.ends_transaction or commits_by_itself(connection, change.releases_savepoint)
+    return (
+        is_lost
+        or change.ends_transaction
+        or commits_by_itself(connection, change.releases_savepoint)
+    )
 
 
 @contextmanager
@@ -280,26 +292,30 @@ def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any
 
 
 def rows_changed(sender: type[Model], using: str, action: str = "post_save", **kwargs: Any) -> None:
-    """Invalidate a model; a receiver of ``post_save``, ``post_delete`` and ``m2m_changed``."""
-    if action.startswith("post_"):
-        with suppress(StoreFailed):  # which the store makes up for as soon as it answers
-            invalidate_change(changes.change_of_models([sender]), using)
+    """
+    Invalidate a model; a receiver of ``post_save``, ``post_delete`` and ``m2m_changed``.
+
+    What its statement, the last one of the connection, has published is not published again.
+    """
+    if not action.startswith("post_"):
+        return
+    change, state = changes.change_of_models([sender]), state_of(connections[using])
+    published, state.published = state.published, frozenset()
+    if not change.tables <= published:
+        with suppress(StoreFailed):  # which this process makes up for as soon as the store answers
+            invalidate_change(change, using)
 
 
 def invalidate_change(change: Change, using: str) -> None:
     """
     Publish a change that was made before or elsewhere, at once or with the open transaction.
 
-    What the last statement of this connection has published is not published again. Raises
-    ``StoreFailed``.
+    Raises ``StoreFailed``.
     """
     connection: BaseDatabaseWrapper = connections[using]
     state = state_of(connection)
     if state.in_transaction(connection):
         state.note(change)
-        return
-    published, state.published = state.published, frozenset()
-    if change.tables <= published and not change.everything:
         return
     dependencies = _dependencies(connection, change)
     if dependencies:

@@ -157,7 +157,9 @@ def refuse_before_compiling(
         raise Uncacheable(Reason.UNCOMMITTED)
     if router.routers and is_written_elsewhere(query, connection):
         raise Uncacheable(Reason.WRITTEN_ELSEWHERE)
-    if state.in_transaction(connection):
+    # Django may refuse to go on with a transaction that has ended. To open a connection mends that.
+    is_refused = connection.needs_rollback and connection.connection is not None
+    if is_refused or state.in_transaction(connection):
         refuse_in_transaction(connection, state)
 
 

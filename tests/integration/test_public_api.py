@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from contextlib import closing
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -193,6 +194,17 @@ def test_invalidate_makes_up_for_a_change_outside_of_django():
     elsewhere.close()
     invalidate(Author, using="default")
     assert Author.objects.get(pk=author.pk).name == "after"
+
+
+def test_invalidate_is_done_also_for_what_was_just_written():
+    """update() and then a change outside Django: two changes of one table."""
+    author = Author.objects.create(name="before")
+    Author.objects.update(name="by Django")
+    assert Author.objects.get(pk=author.pk).name == "by Django"
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute("UPDATE testapp_author SET name = 'outside'")
+    invalidate(Author)
+    assert Author.objects.get(pk=author.pk).name == "outside"
 
 
 def test_invalidate_in_a_transaction_takes_place_with_its_commit():

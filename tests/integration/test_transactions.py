@@ -1,6 +1,8 @@
 """What a transaction publishes, when, and what it sees itself."""
 
 import asyncio
+import threading
+from contextlib import suppress
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -388,6 +390,54 @@ def test_a_commit_that_failed_and_is_tried_again_is_published(author, using, mon
         assert elsewhere(name, author) == "after"
     finally:
         transaction.set_autocommit(True, using=using)
+
+
+@pytest.mark.parametrize(
+    "statement", ["COMMIT", "INSERT OR ROLLBACK INTO testapp_author (id) VALUES (1)"]
+)
+def test_what_follows_sql_that_has_ended_a_transaction_of_sqlite_is_published(
+    transactional_db, statement
+):
+    author = Author.objects.create(name="before")
+    warm(author)
+    with transaction.atomic():
+        with connections["default"].cursor() as cursor, suppress(IntegrityError):
+            cursor.execute(statement)
+        rename(author, "after")
+        assert elsewhere(bypass()(name), author) == "after"
+        assert elsewhere(name, author) == "after"
+    assert name(author) == "after"
+
+
+@pytest.mark.parametrize("using", ["mariadb"], indirect=True)
+def test_what_follows_a_deadlock_in_a_transaction_by_hand_is_published(author, using):
+    """InnoDB ends the transaction of the one who loses: the connection is in autocommit again."""
+    others = [Author.objects.using(using).create(name="other") for _ in range(5)]
+    warm(author)
+    winner_holds = threading.Event()
+
+    def win():
+        with transaction.atomic(using=using):
+            for other in others:
+                rename(other, "won")
+            winner_holds.set()
+            rename(author, "won")
+
+    with connections[using].cursor() as cursor:
+        cursor.execute("BEGIN")
+        rename(author, "lost")
+        winner = threading.Thread(target=lambda: (win(), connections.close_all()))
+        winner.start()
+        assert winner_holds.wait(10)
+        with pytest.raises(OperationalError, match="Deadlock"):
+            rename(others[0], "lost")
+        winner.join()
+        assert elsewhere(name, author) == "won"
+        rename(author, "after")
+        assert elsewhere(bypass()(name), author) == "after"
+        assert elsewhere(name, author) == "after"
+        cursor.execute("ROLLBACK")
+    assert name(author) == "after"
 
 
 def test_a_rollback_by_hand_publishes_nothing(author, using):

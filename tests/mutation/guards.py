@@ -175,17 +175,30 @@ GUARDS = [
     Guard(
         "DDL that commits implicitly publishes what came before it",
         WRITES,
-        "    return change.ends_transaction or commits_by_itself",
-        "    return commits_by_itself",
+        "        or change.ends_transaction\n",
+        "",
         (TRANSACTIONS, "ddl_that_commits"),
     ),
     Guard(
         "what SQLite commits by itself is published",
         WRITES,
-        "    return change.ends_transaction or commits_by_itself"
-        "(connection, change.releases_savepoint)\n",
-        "    return change.ends_transaction\n",
+        "        or commits_by_itself(connection, change.releases_savepoint)\n",
+        "",
         (TRANSACTIONS, "sqlite_commits_by_itself"),
+    ),
+    Guard(
+        "what a deadlock has left to autocommit is published",
+        WRITES,
+        "        is_lost\n        or",
+        "       ",
+        (TRANSACTIONS, "deadlock"),
+    ),
+    Guard(
+        "a signal that comes after another statement is heard",
+        WRITES,
+        "    state.published = frozenset()\n    if change.begins_transaction",
+        "    if change.begins_transaction",
+        ("tests/integration/test_writes.py", ""),
     ),
     Guard(
         "a process in debt reads nothing",
