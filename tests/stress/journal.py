@@ -147,7 +147,7 @@ def watch_writes(register: Register, journal: Journal | None, *, with_fence: boo
     """
     Put pauses between the steps 1 to 4, and tell the journal, which is that of the main thread.
     """
-    for module in base, redis:
+    for module in base, redis, generations:
         module.FENCE_SECONDS = FENCE_SECONDS
     fence = generations.fence if with_fence else no_fence
     release = generations.release
