@@ -194,13 +194,6 @@ GUARDS = [
         (TRANSACTIONS, "deadlock"),
     ),
     Guard(
-        "a signal that comes after another statement is heard",
-        WRITES,
-        "    state.published = frozenset()\n    if change.begins_transaction",
-        "    if change.begins_transaction",
-        ("tests/integration/test_writes.py", ""),
-    ),
-    Guard(
         "a process in debt reads nothing",
         PROMISE,
         "    if _debts or _unfenced:\n        pay_debts()\n    found",
