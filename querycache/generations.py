@@ -183,8 +183,16 @@ Writers that could not fence and may commit any moment; until when, and what the
 
 What they change is stale at a moment that nobody knows. The time is that of ``monotonic()``.
 """
+
+
+def _begin_in_child() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()  # a thread of the parent may have held the other
+    _unfenced.clear()  # these writers go on in the parent
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unfenced.clear)  # they go on in the parent
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _owe(dependencies: Sequence[str], writer: str) -> None:

@@ -151,7 +151,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         generations.settle()
         statistics.publish()
         conf.get_config.cache_clear()
-        stores.get_store.cache_clear()
+        stores.forget_store()
         generations.forget_failure()
         plans.forget_plans()
         replicas.forget_sightings()

@@ -126,6 +126,7 @@ class Statistics:
         self._queue: deque[tuple[str, str, int, int]] = deque()
         self._pending: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
+        self._publishing = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:
@@ -175,15 +176,17 @@ class Statistics:
 
     def publish(self) -> bool:
         """Publish what was counted; say whether nothing is left to publish."""
-        with self._lock:
-            self._add_up()
-            pending, self._pending = self._pending, Counter()
+        with self._publishing:  # so that a process that ends waits for what is under way
+            with self._lock:  # not while the store is asked: whoever counts must not wait for it
+                self._add_up()
+                pending, self._pending = self._pending, Counter()
             if not pending or self._sink is None:
                 return True
             try:
                 self._sink({name_of(*key): amount for key, amount in pending.items()})
             except StoreFailed:
-                self._pending = pending
+                with self._lock:
+                    self._pending.update(pending)
                 return False
         return True
 

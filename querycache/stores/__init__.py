@@ -10,7 +10,9 @@ from querycache.stores.base import Found, Store
 from querycache.stores.django import DjangoStore
 from querycache.stores.redis import RedisStore, client_of
 
-__all__ = ["DjangoStore", "Found", "RedisStore", "Store", "get_store"]
+__all__ = ["DjangoStore", "Found", "RedisStore", "Store", "forget_store", "get_store"]
+
+_stores: dict[str, Store] = {}
 
 
 @functools.cache
@@ -25,4 +27,12 @@ def get_store() -> Store:
         client = client_of(alias)
     except InvalidCacheBackendError as error:
         raise StoreFailed(str(error)) from error
-    return DjangoStore(alias) if client is None else RedisStore(alias, client)
+    store = DjangoStore(alias) if client is None else RedisStore(alias, client)
+    # Two threads may be here at once, and are given one: it knows which releases are unsettled.
+    return _stores.setdefault(alias, store)
+
+
+def forget_store() -> None:
+    """Make the store anew next time, of the settings of then."""
+    _stores.clear()
+    get_store.cache_clear()

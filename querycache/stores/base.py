@@ -79,13 +79,13 @@ class Store(ABC):
         """
         Release without waiting for the answer, where that is possible.
 
-        ``done`` is called with the answer, now or by ``settle()``. What is asked of the store
-        afterwards by this thread, it does after the release.
+        ``done`` is called with the answer, now or by ``settle()``. Only then the store has done it
+        for certain, and before anything that is asked of it afterwards.
         """
         done(self.release(dependencies, writer))
 
     def settle(self) -> None:  # noqa: B027  where nothing is unsettled
-        """Read the answers of ``unsettled`` releases; never raises."""
+        """Return when all ``unsettled`` releases are done; never raises what the client raises."""
 
     @abstractmethod
     def add_counts(self, counts: Mapping[str, int]) -> None:

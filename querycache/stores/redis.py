@@ -6,6 +6,7 @@ of which touches that dependency's key alone, sent together in one round trip.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
@@ -70,10 +71,9 @@ _SHA: Final = {
 
 
 class _Unsettled(NamedTuple):
-    """A release that was sent over a connection, by a process, and was not answered yet."""
+    """A release that was sent over a connection, and was not answered yet."""
 
     connection: Any
-    pid: int
     dependencies: Sequence[str]
     writer: str
     done: Done
@@ -92,7 +92,14 @@ class RedisStore(Store):
         self._entry_prefix = f"{prefix}:e:"
         self._generation_prefix = f"{prefix}:g:"
         self._counts_name = f"{prefix}:s"
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """Begin with nothing sent: also in a child, where what was sent is its parent's to read."""
         self.unsettled: deque[_Unsettled] = deque()
+        self._settling = threading.Lock()
 
     def look(self, key: str, dependencies: Sequence[str]) -> Found:
         prefix = self._generation_prefix
@@ -125,24 +132,28 @@ class RedisStore(Store):
 
     def release_unwaited(self, dependencies: Sequence[str], writer: str, done: Done) -> None:
         connection = self._connections.send(*self._releases(dependencies, writer))
-        self.unsettled.append(_Unsettled(connection, os.getpid(), dependencies, writer, done))
+        self.unsettled.append(_Unsettled(connection, dependencies, writer, done))
 
     def settle(self) -> None:
-        while self.unsettled:
-            try:
-                sent = self.unsettled.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            if sent.pid == os.getpid():  # in a forked process, it is the parent's to read
-                sent.done(self._answer_to(sent))
+        with self._settling:
+            while self.unsettled:
+                # It stays there until it is done, for others to see: their looks must wait for it.
+                sent, lost = self.unsettled[0], None
+                try:
+                    lost = self._answer_to(sent)
+                finally:
+                    sent.done(lost)
+                    self.unsettled.popleft()
 
     def _answer_to(self, sent: _Unsettled) -> int | None:
         """Return how many marks were lost before a release, None if nobody knows of it."""
         try:
             answers = self._connections.receive(sent.connection, len(sent.dependencies))
-        except Exception:  # noqa: BLE001  whatever its client raises when a server goes away
+        except BaseException as error:
             self._connections.discard(sent.connection)
-            return None
+            if not isinstance(error, Exception):  # the request or the process is told to end
+                raise
+            return None  # whatever the client raises when a server goes away
         self._connections.give_back(sent.connection)
         if not any(isinstance(answer, Exception) for answer in answers):
             return answers.count(0)

@@ -153,11 +153,11 @@ class StoreConformance:
         self.evict(alias, "g", names[1])
         answers: list[int | None] = []
         store.release_unwaited(names, "writer", answers.append)
+        store.settle()
+        assert answers == [1]
         _, after, _ = store.look(key, names)
         assert all(map(is_token, after))
         assert not set(before) & set(after)
-        store.settle()
-        assert answers == [1]
         assert not store.unsettled
         store.settle()
         assert answers == [1]

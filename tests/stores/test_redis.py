@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +23,7 @@ from tests import servers
 from tests.stores.conformance import StoreConformance, is_token
 from tests.stores.wire import Wire
 from tests.testapp.models import Secret, Tag
+from tests.threads import elsewhere
 
 pytestmark = pytest.mark.skipif(
     bool(servers.missing("valkey")), reason=str(servers.missing("valkey"))
@@ -154,6 +158,101 @@ class RedisConformance(StoreConformance):
         store.settle()
         assert answers == [0]
 
+    def test_a_process_forked_while_an_answer_is_awaited_waits_for_nothing(
+        self, store, key, dependency, monkeypatch
+    ):
+        store.fence([dependency], "writer")
+        store.release_unwaited([dependency], "writer", lambda lost: None)
+        with settling_elsewhere(store, monkeypatch):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)  # ends the child if it waits for a thread that it has not
+                store.settle()
+                store.look(key, [dependency])
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+        assert status == 0
+
+    def test_a_release_is_unsettled_until_its_answer_is_known(self, store, dependency, monkeypatch):
+        """Who looks meanwhile must see that there is something to wait for."""
+        store.fence([dependency], "writer")
+        answers = []
+        store.release_unwaited([dependency], "writer", answers.append)
+        with settling_elsewhere(store, monkeypatch):
+            assert store.unsettled
+            assert not answers
+        assert not store.unsettled
+        assert answers == [0]
+
+    def test_an_answer_is_read_by_one_of_two_threads(self, store, dependency, monkeypatch):
+        store.fence([dependency], "writer")
+        answers = []
+        store.release_unwaited([dependency], "writer", answers.append)
+        with settling_elsewhere(store, monkeypatch) as may_come:
+            lock, comes_to_it = store._settling, threading.Event()
+
+            @contextmanager
+            def noticed():
+                comes_to_it.set()
+                with lock:
+                    yield
+
+            def read_twice(connection, count):
+                raise AssertionError("the answer is read already")
+
+            second = threading.Thread(target=store.settle)
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "_settling", noticed())
+                patch.setattr(store._connections, "receive", read_twice)
+                second.start()
+                assert comes_to_it.wait(10)
+                may_come.set()
+                second.join()
+        assert answers == [0]
+
+    def test_a_thread_that_is_told_to_end_leaves_no_half_read_connection(
+        self, store, key, dependency, monkeypatch
+    ):
+        store.fence([dependency], "writer")
+        answers = []
+        store.release_unwaited([dependency], "writer", answers.append)
+        connection = store.unsettled[0].connection
+
+        def end(*arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store._connections, "receive", end)
+        with pytest.raises(KeyboardInterrupt):
+            store.settle()
+        monkeypatch.undo()
+        assert answers == [None]
+        assert not store.unsettled
+        assert connection._sock is None
+        store.look(key, [dependency])
+
+
+@contextmanager
+def settling_elsewhere(store, monkeypatch):
+    """Let another thread wait for the answer to a release; yield what lets the answer come."""
+    awaited, may_come = threading.Event(), threading.Event()
+    receive = store._connections.receive
+
+    def receive_later(connection, count):
+        awaited.set()
+        assert may_come.wait(10)
+        return receive(connection, count)
+
+    thread = threading.Thread(target=store.settle)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._connections, "receive", receive_later)
+        thread.start()
+        assert awaited.wait(10)
+    try:
+        yield may_come
+    finally:
+        may_come.set()
+        thread.join()
+
 
 class TestDjangoRedis(RedisConformance):
     @pytest.fixture
@@ -177,6 +276,26 @@ class TestRedisServer(RedisConformance):
 
     def test_the_server_is_not_valkey(self, client):
         assert "valkey_version" not in client.info("server")
+
+
+def test_threads_that_ask_first_at_once_are_given_one_store(settings, monkeypatch):
+    """What one of them has sent and not settled, the other must see."""
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "redis"}
+    found, both_ask = [], threading.Barrier(2)
+    client_of = stores.client_of
+
+    def client_of_at_once(alias):
+        if threading.current_thread() in threads:  # and not the one that publishes counts
+            both_ask.wait(10)
+        return client_of(alias)
+
+    monkeypatch.setattr(stores, "client_of", client_of_at_once)
+    threads = [threading.Thread(target=lambda: found.append(stores.get_store())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [stores.get_store()] * 2
 
 
 def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
@@ -324,6 +443,41 @@ def test_a_release_is_not_waited_for(wire, monkeypatch):
     with record_reads() as reads:
         list(Tag.objects.all())
     assert [read.outcome for read in reads] == ["hit"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_writer_whose_fence_was_lost_reads_what_it_wrote(wire, monkeypatch):
+    """fence, lost, look SELECT fill(reader) COMMIT release settle(another thread) look(writer)"""
+    Tag.objects.create(name="before")
+    store, fence = stores.get_store(), generations.fence
+
+    def names():
+        return [tag.name for tag in Tag.objects.all()]
+
+    def fence_and_lose(dependencies):
+        writer = fence(dependencies)
+        stores.redis.client_of("counted").flushdb()
+        assert elsewhere(names) == ["before"]
+        wire.may_release.clear()
+        return writer
+
+    with monkeypatch.context() as patch, transaction.atomic():
+        patch.setattr(generations, "fence", fence_and_lose)
+        Tag.objects.update(name="after")
+        transaction.on_commit(patch.undo)
+    with settling_elsewhere(store, monkeypatch) as may_come:
+        settle = store.settle
+
+        def settle_here_too():
+            wire.may_release.set()
+            may_come.set()
+            settle()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "settle", settle_here_too)
+            seen = names()
+        wire.may_release.set()
+    assert seen == ["after"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -27,7 +27,8 @@ class Wire:
     """
     Listens on a port of its own and passes everything on to the server.
 
-    While ``may_answer`` is not set, what the server answers is kept back.
+    While ``may_answer`` is not set, what the server answers is kept back; while ``may_release`` is
+    not, what runs a script does not come to it.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -35,6 +36,8 @@ class Wire:
         self._traffic = Traffic()
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.may_release = threading.Event()
+        self.may_release.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
@@ -67,6 +70,7 @@ class Wire:
 
     def __exit__(self, *exc_info: object) -> None:
         self.may_answer.set()
+        self.may_release.set()
         for open_socket in self._sockets:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -97,6 +101,8 @@ class Wire:
                 names, request = commands
                 self._traffic.round_trips += 1
                 self._traffic.commands += names
+                if "EVALSHA" in names:
+                    self.may_release.wait()
                 server.sendall(request)
                 answers = Answers(server)
                 for _ in names:
