@@ -39,10 +39,10 @@ __all__ = [
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
     "commit_again",
-    "commits_by_itself",
     "compiled_as",
     "compiles_anew",
     "deletes_in_database",
+    "has_no_transaction",
     "has_open_statement",
     "in_transaction",
     "is_ordered",
@@ -102,22 +102,18 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     return not connection.autocommit
 
 
-def commits_by_itself(connection: BaseDatabaseWrapper, releases_savepoint: bool) -> bool:
+def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:
     """
-    Say whether SQLite may commit a statement by itself, although autocommit is off.
+    Say whether SQLite may commit the next statement by itself, although autocommit is off.
 
     With ``set_autocommit(False)`` it is Python's sqlite3 that begins transactions, before
-    statements whose first word it knows as a write (not ``WITH``); and the release of a savepoint
-    that was made outside of a transaction is a commit. ``atomic()`` sends BEGIN, but not if
-    autocommit was off before it: then it does not mean to commit when it ends. After its BEGIN, SQL
-    may have ended the transaction all the same (COMMIT by hand, INSERT OR ROLLBACK, a full disk).
+    statements whose first word it knows as a write (not ``WITH``). ``atomic()`` sends BEGIN, but
+    not if autocommit was off before it; and after it, SQL may have ended the transaction all the
+    same (COMMIT by hand, INSERT OR ROLLBACK, a full disk).
     """
     if connection.vendor != "sqlite" or connection.closed_in_transaction:
         return False
-    if connection.connection is None or not connection.connection.in_transaction:
-        return True
-    has_begun = connection.in_atomic_block and connection.commit_on_exit
-    return releases_savepoint and not has_begun
+    return connection.connection is None or not connection.connection.in_transaction
 
 
 def commit_again(connection: BaseDatabaseWrapper) -> None:

@@ -21,6 +21,7 @@ import logging
 import os
 import threading
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf
@@ -56,9 +57,8 @@ class Look(NamedTuple):
 
 def look(key: str, dependencies: Sequence[str]) -> Look:
     """Look for a fresh entry. Raises ``StoreFailed``."""
-    store = get_store()
-    if store.unsettled:
-        store.settle()
+    if get_store().unsettled:
+        settle()
     if _debts or _unfenced:
         pay_debts()
     found: Found = _ask_unless_failing("look", key, dependencies)
@@ -120,9 +120,7 @@ def release(dependencies: Sequence[str], writer: str) -> None:
         elif lost and writer not in _unfenced:
             # Evicted, flushed or beyond its deadline: since then a reader may have filled.
             statistics.count("", "incidents")
-            logger.warning(
-                "%d of %d fences were lost before their release", lost, len(dependencies)
-            )
+            _lost_fences.append((lost, len(dependencies)))
         with _lock:
             _unfenced.pop(writer, None)
 
@@ -134,10 +132,19 @@ def release(dependencies: Sequence[str], writer: str) -> None:
         settle()
 
 
+_lost_fences: deque[tuple[int, int]] = deque()
+"""What is to be logged of writers: of how many fences, how many were lost."""
+
+
 def settle() -> None:
     """Learn what has become of the releases that were not waited for."""
     with suppress(StoreFailed):  # there is no store
         get_store().settle()
+    # Not in there: a handler that logs into a database would wait for this thread, and it for that.
+    while _lost_fences:
+        with suppress(IndexError):  # another thread was quicker
+            message = "%d of %d fences were lost before their release"
+            logger.warning(message, *_lost_fences.popleft())
 
 
 def leave_fenced(dependencies: Sequence[str], writer: str) -> None:

@@ -21,8 +21,8 @@ from querycache._django import (
     CursorWrapper,
     SQLCompiler,
     commit_again,
-    commits_by_itself,
     compiles_anew,
+    has_no_transaction,
     in_transaction,
     knows_outcome,
 )
@@ -91,12 +91,11 @@ def _commits(connection: BaseDatabaseWrapper, state: ConnectionState, change: Ch
     # A deadlock ends a transaction of MySQL. If that was begun by hand, the connection is in
     # autocommit again, and nobody was told.
     is_lost = state.broken and connection.vendor == "mysql" and not in_transaction(connection)
-    # COMMIT by hand, or DDL that commits implicitly; and what sqlite3 does by itself.
-    return (
-        is_lost
-        or change.ends_transaction
-        or commits_by_itself(connection, change.releases_savepoint)
-    )
+    if has_no_transaction(connection):
+        state.unbegun = not change.begins_transaction
+        return True
+    # COMMIT by hand, or DDL that commits implicitly.
+    return is_lost or change.ends_transaction or (state.unbegun and change.releases_savepoint)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class ConnectionState:
         "published",
         "publishing",
         "snapshot",
+        "unbegun",
     )
 
     def __init__(self) -> None:
@@ -67,6 +68,11 @@ class ConnectionState:
         """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
         self.opened = False
         """A raw BEGIN was seen: Django may not know that a transaction is open."""
+        self.unbegun = False
+        """
+        SQLite was found to have none open, where Django has: then the release of a savepoint, which
+        begins one, commits it.
+        """
 
     def cover(self, run: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something whose statements need not be looked at one by one."""

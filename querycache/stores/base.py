@@ -79,8 +79,9 @@ class Store(ABC):
         """
         Release without waiting for the answer, where that is possible.
 
-        ``done`` is called with the answer, now or by ``settle()``. Only then the store has done it
-        for certain, and before anything that is asked of it afterwards.
+        ``done`` is called with the answer, now or by ``settle()``, which lets other threads wait
+        meanwhile: it must not wait for any of them. Only then the store has done it for certain,
+        and before anything that is asked of it afterwards.
         """
         done(self.release(dependencies, writer))
 

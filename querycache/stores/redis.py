@@ -74,8 +74,7 @@ class _Unsettled(NamedTuple):
     """A release that was sent over a connection, and was not answered yet."""
 
     connection: Any
-    dependencies: Sequence[str]
-    writer: str
+    answers: int
     done: Done
 
 
@@ -125,14 +124,14 @@ class RedisStore(Store):
         self._connections.ask(("SET", self._entry_prefix + key, entry, "PX", milliseconds))
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
-        self._run(_FENCE, lambda: self._fences(dependencies, writer))
+        self._run(lambda: self._fences(dependencies, writer))
 
     def release(self, dependencies: Sequence[str], writer: str) -> int:
-        return self._run(_RELEASE, lambda: self._releases(dependencies, writer)).count(0)
+        return self._run(lambda: self._releases(dependencies, writer)).count(0)
 
     def release_unwaited(self, dependencies: Sequence[str], writer: str, done: Done) -> None:
         connection = self._connections.send(*self._releases(dependencies, writer))
-        self.unsettled.append(_Unsettled(connection, dependencies, writer, done))
+        self.unsettled.append(_Unsettled(connection, len(dependencies), done))
 
     def settle(self) -> None:
         with self._settling:
@@ -148,20 +147,16 @@ class RedisStore(Store):
     def _answer_to(self, sent: _Unsettled) -> int | None:
         """Return how many marks were lost before a release, None if nobody knows of it."""
         try:
-            answers = self._connections.receive(sent.connection, len(sent.dependencies))
+            answers = self._connections.receive(sent.connection, sent.answers)
         except BaseException as error:
             self._connections.discard(sent.connection)
             if not isinstance(error, Exception):  # the request or the process is told to end
                 raise
             return None  # whatever the client raises when a server goes away
         self._connections.give_back(sent.connection)
-        if not any(isinstance(answer, Exception) for answer in answers):
-            return answers.count(0)
-        # It has lost the script, most likely. What has run for some of the calls may run again.
-        try:
-            return self.release(sent.dependencies, sent.writer)
-        except Exception:  # noqa: BLE001  the same
+        if any(isinstance(answer, Exception) for answer in answers):  # it lost the script, perhaps
             return None
+        return answers.count(0)
 
     def _fences(self, dependencies: Sequence[str], writer: str) -> list[Command]:
         return [self._call(_FENCE, name, writer, FENCE_SECONDS) for name in dependencies]
@@ -173,8 +168,8 @@ class RedisStore(Store):
     def _call(self, script: str, dependency: str, *arguments: object) -> Command:
         return ("EVALSHA", _SHA[script], 1, self._generation_prefix + dependency, *arguments)
 
-    def _run(self, script: str, calls: Callable[[], list[Command]]) -> list[int]:
-        """Run a script once for each call, all in one round trip, and return what each returned."""
+    def _run(self, calls: Callable[[], list[Command]]) -> list[int]:
+        """Call scripts, all in one round trip, and return what each call returned."""
         from redis.exceptions import NoScriptError
 
         try:
@@ -182,7 +177,7 @@ class RedisStore(Store):
         except NoScriptError:
             # The server was restarted. What has run for some of the calls may run again, with other
             # tokens: release(0) gives G, fill under G, a cycle of writer 1, release(0) gives G.
-            self._connections.ask(("SCRIPT", "LOAD", script))
+            self._connections.ask(*(("SCRIPT", "LOAD", script) for script in _SHA))
             return self._connections.ask(*calls())[0]
 
     def add_counts(self, counts: Mapping[str, int]) -> None:

@@ -37,7 +37,7 @@ from querycache import generations
 from querycache.exceptions import StoreFailed
 from querycache.recorder import record_reads
 from querycache.stores import Store
-from querycache.stores.base import Done
+from querycache.stores.base import FENCE_SECONDS, Done
 from querycache.stores.redis import client_of
 from tests.differential.picture import picture
 from tests.differential.reads import CACHEABLE, alist
@@ -573,6 +573,7 @@ class Unreliable:
     def __init__(self, store: Store, alias: str) -> None:
         self.using = store.using
         self._store = store
+        self.alias = alias
         self._cache = caches[alias]
         self._client = client_of(alias)
         self._names: dict[str, None] = {}
@@ -765,7 +766,7 @@ class World:
         self.store.interruptions.clear()
         self.store.deliver_all()
         self.store.is_late = False
-        self.clock.now += generations.RETRY_SECONDS
+        self.clock.now += FENCE_SECONDS
 
     def compare(self, actor: Actor, reads: Iterable[str]) -> None:
         """Read through the cache and past it; in the thread of the actor."""

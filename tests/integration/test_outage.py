@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 
 import pytest
 from django.core.cache import caches
@@ -389,6 +390,41 @@ def test_a_release_that_is_lost_on_its_way_is_a_debt(valkey, clock):
     clock.now += generations.RETRY_SECONDS
     assert read(author) == ("before", "miss", None)
     assert not generations._debts
+
+
+def test_a_release_whose_script_was_lost_is_a_debt(valkey, clock):
+    author = Author.objects.create(name="before")
+    name(author)
+    writer = generations.fence(["a"])
+    get_redis_connection("own").script_flush()
+    generations.release(["a"], writer)
+    generations.settle()
+    assert list(generations._debts) == [writer]
+    assert read(author) == ("before", "hit", None)
+    assert not generations._debts
+
+
+def test_what_logs_a_lost_fence_may_wait_for_another_thread(valkey, clock):
+    """One that logs into a database, which querycache watches: it settles, too."""
+    waited_in_vain = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            thread = threading.Thread(target=generations.settle, daemon=True)
+            thread.start()
+            thread.join(10)
+            waited_in_vain.append(thread.is_alive())
+
+    writer = generations.fence(["a"])
+    get_redis_connection("own").flushall()
+    generations.release(["a"], writer)
+    logger, handler = logging.getLogger("querycache"), Handler()
+    logger.addHandler(handler)
+    try:
+        generations.settle()
+    finally:
+        logger.removeHandler(handler)
+    assert waited_in_vain == [False]
 
 
 def test_what_was_released_before_an_outage_is_settled_at_exit(valkey, clock):

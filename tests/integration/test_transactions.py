@@ -409,6 +409,25 @@ def test_what_follows_sql_that_has_ended_a_transaction_of_sqlite_is_published(
     assert name(author) == "after"
 
 
+@pytest.mark.parametrize(
+    "statement", ["COMMIT", "INSERT OR ROLLBACK INTO testapp_author (id) VALUES (1)"]
+)
+def test_a_savepoint_after_sql_that_has_ended_a_transaction_of_sqlite_is_a_transaction(
+    transactional_db, statement
+):
+    author = Author.objects.create(name="before")
+    warm(author)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        with connections["default"].cursor() as cursor, suppress(IntegrityError):
+            cursor.execute(statement)
+        with transaction.atomic():
+            rename(author, "after")
+        assert elsewhere(bypass()(name), author) == "after"
+        assert elsewhere(name, author) == "after"
+        raise RuntimeError
+    assert name(author) == "after"
+
+
 @pytest.mark.parametrize("using", ["mariadb"], indirect=True)
 def test_what_follows_a_deadlock_in_a_transaction_by_hand_is_published(author, using):
     """InnoDB ends the transaction of the one who loses: the connection is in autocommit again."""

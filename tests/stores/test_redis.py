@@ -21,7 +21,7 @@ from querycache.stores import RedisStore
 from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL
 from tests import servers
 from tests.stores.conformance import StoreConformance, is_token
-from tests.stores.wire import Wire
+from tests.stores.wire import NOBODY, Wire
 from tests.testapp.models import Secret, Tag
 from tests.threads import elsewhere
 
@@ -121,17 +121,17 @@ class RedisConformance(StoreConformance):
         store.fence([dependency, "other"], "writer")
         assert store.release([dependency, "other"], "writer") == 0
 
-    def test_a_release_whose_script_was_lost_is_done_again(self, store, client, key, dependency):
-        _, [before], _ = store.look(key, [dependency])
+    def test_a_release_whose_script_was_lost_is_known_not_to_be_done(
+        self, store, client, key, dependency
+    ):
         store.fence([dependency], "writer")
         client.script_flush()
         answers = []
         store.release_unwaited([dependency], "writer", answers.append)
         store.settle()
-        assert answers == [0]
-        _, [after], _ = store.look(key, [dependency])
-        assert is_token(after)
-        assert after != before
+        assert answers == [None]
+        _, [mark], _ = store.look(key, [dependency])
+        assert not is_token(mark)
 
     def test_what_is_not_answered_is_not_held_for_ever(self, store, key, dependency):
         """Each release keeps a connection until it is settled."""
@@ -296,6 +296,21 @@ def test_threads_that_ask_first_at_once_are_given_one_store(settings, monkeypatc
     for thread in threads:
         thread.join()
     assert found == [stores.get_store()] * 2
+
+
+def test_what_cannot_be_sent_keeps_no_connection(settings):
+    settings.CACHES = {
+        **settings.CACHES,
+        "nowhere": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{NOBODY}/0",
+            "OPTIONS": {"CONNECTION_POOL_KWARGS": {"max_connections": 1}},
+        },
+    }
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "nowhere"}
+    for _ in range(3):  # and never says that there are too many connections
+        with pytest.raises(redis.ConnectionError, match="refused"):
+            stores.get_store().look("key", ["dependency"])
 
 
 def test_scripts_and_fences_survive_a_server_that_starts_again(settings):

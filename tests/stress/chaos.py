@@ -86,6 +86,16 @@ def has_fences(store: redis.Redis) -> bool:
     return any(value is not None and value.startswith(b"!") for value in values)
 
 
+@kind
+def sessions_lost(run: Run) -> None:
+    """By the database, whatever they are at; a COMMIT may take place and not be answered."""
+    before = run.count("lost_sessions")
+    for _ in range(10):
+        run.wait_until(run.database.end_a_session, "a session of a writer")
+        run.go_on_for(random.uniform(0, 0.1))
+    run.wait_until(lambda: run.count("lost_sessions") > before, "a worker to notice")
+
+
 # A store that loses -------------------------------------------------------------------------------
 
 

@@ -97,6 +97,11 @@ class Journal:
         self.committed, self.unvouched = [], []
         self.settle()
 
+    def forget(self) -> None:
+        """The session was lost: nobody can tell what was committed, until a reader has seen it."""
+        self.intents, self.committed, self.unvouched = [], [], []
+        self.begun_by_hand = False
+
     def settle(self) -> None:
         """What could not be vouched for is due now, if it was released meanwhile."""
         for writer in [*self.held]:

@@ -166,8 +166,12 @@ def first_that_may_be_gone(reader):
 @kind
 def asynchronous_get(reader):
     pk = reader.pick()
+
+    async def read():
+        return await Book.objects.aget(pk=pk)
+
     with reader.reading(("book", pk)) as reading:
-        reading.saw("book", pk, async_to_sync(Book.objects.aget)(pk=pk).version)
+        reading.saw("book", pk, async_to_sync(read)().version)
     return reading.reads
 
 

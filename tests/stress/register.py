@@ -80,6 +80,7 @@ _AREAS: Final = {
     "writes": SLOTS * KINDS,
     "rollbacks": SLOTS,
     "held": SLOTS,
+    "lost_sessions": SLOTS,
     "witnessed": SLOTS,
     "violations": SLOTS,
 }
@@ -116,6 +117,7 @@ class Register:
     writes: memoryview
     rollbacks: memoryview
     held: memoryview
+    lost_sessions: memoryview
     witnessed: memoryview
     violations: memoryview
 

@@ -95,14 +95,14 @@ class Run:
         Register.create(self._folder / "register")
         self.register = Register(self._folder / "register")
         stack.callback(self.register.close)
-        self._database = stack.enter_context(a_database())
+        self.database = stack.enter_context(a_database())
         self.valkey = stack.enter_context(servers.Valkey())
         self.proxy = Proxy(self.valkey.port)
         stack.callback(self.proxy.close)
         stack.callback(self._end_workers)
         stress = {
             "database_host": servers.address("postgresql"),
-            "database_name": self._database.name,
+            "database_name": self.database.name,
             "store_port": self.proxy.port,
             "store_timeout": STORE_TIMEOUT,
             "folder": str(self._folder),
@@ -148,7 +148,7 @@ class Run:
         dead = self.writer(number)
         dead.reap()
         # Its last statement may still be running: the rows have one writer at a time.
-        self.wait_until(lambda: not self._database.sessions_of(dead.name), "its session's end")
+        self.wait_until(lambda: not self.database.sessions_of(dead.name), "its session's end")
         self.register.die_at[number] = 0
         self._start(f"writer-{number}")
 
@@ -239,6 +239,16 @@ class Database:
 
     def drop(self) -> None:
         self._connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def end_a_session(self) -> bool:
+        """End one of a writer's, chosen by chance; say whether there was any."""
+        ended = self._connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND application_name LIKE 'writer-%%'"
+            " ORDER BY random() LIMIT 1",
+            [self.name],
+        ).fetchone()
+        return ended is not None
 
     def sessions_of(self, process: str) -> int:
         found = self._connection.execute(

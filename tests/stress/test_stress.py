@@ -80,7 +80,8 @@ def missing(run):
 
 def say(capsys, run):
     events = sum(event.startswith("end of ") for _, event in run.happened)
-    areas = ["reads", "hits", "fills", "writes", "rollbacks", "held", "witnessed", "violations"]
+    areas = ["reads", "hits", "fills", "writes", "rollbacks", "lost_sessions"]
+    areas += ["held", "witnessed", "violations"]
     counts = ", ".join(f"{run.count(area)} {area}" for area in areas)
     with capsys.disabled():
         print(f"\n{counts}; {events} events of chaos")

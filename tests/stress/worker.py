@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
+import psycopg
 
 from tests.stress.register import (
     DIGITS,
@@ -126,15 +128,36 @@ def read(register: Register, reader: "Reader") -> None:
 
     read_as(reader.slot)
     kinds = list(READS)
-    while not register.stop[0]:
+
+    def read_once() -> None:
         name = reader.kind = random.choice(in_fashion(kinds, 3))
-        cell = reader.slot * KINDS + kinds.index(name)
         reads = READS[name](reader)
+        cell = reader.slot * KINDS + kinds.index(name)
         register.reads[cell] += 1
         register.hits[cell] += sum(read.outcome == "hit" for read in reads)
+
+    while not register.stop[0]:
+        survive(register, reader.slot, read_once)
         if reader.slot == SLOTS - 1:
             flush_if_wanted(register)
     connections.close_all()
+
+
+def survive(register: Register, slot: int, task: Callable[[], None]) -> None:
+    """Run a task; go on with another session if the database ends that of this thread."""
+    from django.db import Error, connection
+
+    session = None
+    try:
+        connection.ensure_connection()
+        session = connection.connection
+        task()
+    except (Error, psycopg.OperationalError):  # of a COPY, which Django does not translate
+        # At the end of an atomic block, Django may have connected anew already.
+        if session is not None and session is connection.connection and connection.is_usable():
+            raise
+        register.lost_sessions[slot] += 1
+        connection.close()
 
 
 def flush_if_wanted(register: Register) -> None:
@@ -155,15 +178,20 @@ def write(register: Register, reader: "Reader", number: int, journal: "Journal")
     read_as(reader.slot)
     writer = Writer(register, number, journal, reader)
     kinds = list(WRITES)
+
+    def write_once() -> None:
+        name = random.choice(in_fashion(kinds, 2))
+        writer.write(name)
+        register.writes[reader.slot * KINDS + kinds.index(name)] += 1
+        writer.read_back()
+
     while not register.stop[0]:
         if not register.may_write(number):
             time.sleep(PAUSE)
             journal.settle()
             continue
-        name = random.choice(in_fashion(kinds, 2))
-        writer.write(name)
-        register.writes[reader.slot * KINDS + kinds.index(name)] += 1
-        writer.read_back()
+        survive(register, reader.slot, write_once)
+        journal.forget()
         journal.settle()
         time.sleep(random.random() * PAUSE)
 
