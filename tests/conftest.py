@@ -94,6 +94,22 @@ def store(store_alias: str, settings: Any) -> str:
     return store_alias
 
 
+@pytest.fixture
+def use_cache(settings: Any) -> Callable[..., None]:
+    """
+    Return a function that lets querycache keep its entries in another cache, of the alias "own".
+    """
+
+    def use(
+        location: str, *, backend: str = "django_redis.cache.RedisCache", **options: Any
+    ) -> None:
+        own = {"BACKEND": backend, "LOCATION": location, **options}
+        settings.CACHES = {**settings.CACHES, "own": own}
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
+
+    return use
+
+
 @pytest.fixture(autouse=True)
 def fresh_cache(request: pytest.FixtureRequest) -> None:
     """Begin every test that may reach a database with nothing in the cache."""

@@ -40,24 +40,12 @@ def kind(request):
 
 
 @pytest.fixture
-def use(settings, monkeypatch):
-    """Return a function that lets querycache keep its entries behind an address."""
+def use(use_cache, monkeypatch):
+    """The same as ``use_cache``, for servers that come and go."""
     monkeypatch.setattr(generations, "_failed_at", None)
     monkeypatch.setattr(generations, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "_sink", None)
-
-    def use(address, **options):
-        settings.CACHES = {
-            **settings.CACHES,
-            "own": {
-                "BACKEND": "django_redis.cache.RedisCache",
-                "LOCATION": address,
-                "OPTIONS": options,
-            },
-        }
-        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
-
-    yield use
+    yield use_cache
     generations.settle()
     generations._debts.clear()
     generations._unfenced.clear()
@@ -261,10 +249,12 @@ def test_a_failover_by_sentinel_is_followed_and_nothing_from_before_is_believed(
     with primary_and_replica(kind) as (primary, replica), Sentinel(kind, primary) as sentinel:
         use(
             f"redis://{sentinel.service}/0",
-            CLIENT_CLASS="django_redis.client.SentinelClient",
-            CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
-            CONNECTION_POOL_CLASS="redis.sentinel.SentinelConnectionPool",
-            SENTINELS=[("127.0.0.1", sentinel.port)],
+            OPTIONS={
+                "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+                "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
+                "SENTINELS": [("127.0.0.1", sentinel.port)],
+            },
         )
         author = Author.objects.create(name="before")
         name(author)

@@ -25,21 +25,13 @@ def server():
 
 
 @pytest.fixture
-def wire(server, settings, monkeypatch):
+def wire(server, use_cache, monkeypatch):
     """The way to the store, to be cut."""
     monkeypatch.setattr(generations, "_failed_at", None)
     monkeypatch.setattr(generations, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "_sink", None)
     with Wire("127.0.0.1", server.port) as wire:
-        settings.CACHES = {
-            **settings.CACHES,
-            "own": {
-                "BACKEND": "django_redis.cache.RedisCache",
-                "LOCATION": f"redis://127.0.0.1:{wire.port}/0",
-                "OPTIONS": {"SOCKET_TIMEOUT": 5},
-            },
-        }
-        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
+        use_cache(f"redis://127.0.0.1:{wire.port}/0", OPTIONS={"SOCKET_TIMEOUT": 5})
         yield wire
         generations.settle()
         generations._debts.clear()

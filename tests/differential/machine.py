@@ -48,6 +48,8 @@ from tests.differential.writes import (
     WRITES,
     RollBack,
     Write,
+    atomic,
+    committed_by_hand,
     execute,
     names,
     raw,
@@ -75,26 +77,9 @@ Level = Callable[[str], AbstractContextManager[None]]
 
 
 @contextmanager
-def atomic(using: str) -> Iterator[None]:
-    with transaction.atomic(using=using):
-        yield
-
-
-@contextmanager
 def atomic_without_savepoint(using: str) -> Iterator[None]:
     with transaction.atomic(using=using, savepoint=False):
         yield
-
-
-@contextmanager
-def by_hand(using: str) -> Iterator[None]:
-    transaction.set_autocommit(False, using=using)
-    try:
-        yield
-        transaction.commit(using=using)
-    finally:
-        transaction.rollback(using=using)
-        transaction.set_autocommit(True, using=using)
 
 
 @contextmanager
@@ -162,7 +147,7 @@ def savepoint_by_statement(using: str) -> Iterator[None]:
 
 OUTER: dict[str, Level] = {
     "atomic()": atomic,
-    "by hand": by_hand,
+    "by hand": committed_by_hand,
     "until autocommit": until_autocommit,
     "BEGIN": by_statement,
     "snapshot": of_a_snapshot,
@@ -738,7 +723,7 @@ class World:
     """
 
     def __init__(self, library: Library, copy: Copy, store: Unreliable, clock: Clock) -> None:
-        self.library = library
+        self.db = library
         self.store = store
         self.clock = clock
         self.actors = [Actor(name, library.using) for name in ("Ada", "Bob", "Cyd")]
@@ -778,7 +763,7 @@ class World:
         interruptions = self.store.done["interruption"]
         before = self._truth(read) if self.store.interruptions else None
         with record_reads() as found:
-            answer = outcome(read, self.library)
+            answer = outcome(read, self.db)
         self.counts.update(item.outcome for item in found)
         after = self._truth(read)
         if answer == after or OperationalError in (answer, after):  # a lock stood in the way
@@ -795,6 +780,6 @@ class World:
     @querycache.bypass()
     def _truth(self, read: Callable[[Library], Any]) -> Any:
         with record_reads() as found:
-            answer = outcome(read, self.library)
+            answer = outcome(read, self.db)
         assert {item.outcome for item in found} <= {"bypass"}
         return answer

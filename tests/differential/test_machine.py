@@ -110,7 +110,7 @@ class Users(RuleBasedStateMachine):
         self.do(number, self.world.compare, self.reads)
 
     def write_one(self, number: int, write: str, *, is_atomic: bool = False) -> None:
-        self.do(number, Actor.write, ALL_WRITES[write], self.world.library, is_atomic)
+        self.do(number, Actor.write, ALL_WRITES[write], self.world.db, is_atomic)
 
     # Users
 
@@ -165,7 +165,7 @@ class Users(RuleBasedStateMachine):
             if actor.is_busy:
                 return
             if write is not None:
-                actor.do(Actor.write, actor, ALL_WRITES[write], self.world.library, False)
+                actor.do(Actor.write, actor, ALL_WRITES[write], self.world.db, False)
             actor.do(self.world.compare, actor, self.reads)
 
         for point, arguments in acts.items():
@@ -261,7 +261,7 @@ def run(world, options=SETTINGS):
 
     Machine.world = world
     if not EXAMPLES:  # another order for each pair
-        seed(zlib.crc32(f"{world.library.using} {world.store.alias}".encode()))(Machine)
+        seed(zlib.crc32(f"{world.db.using} {world.store.alias}".encode()))(Machine)
     run_state_machine_as_test(Machine, settings=options)
 
 

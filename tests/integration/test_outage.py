@@ -46,21 +46,14 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def valkey(settings, clock):
+def valkey(use_cache, clock):
     """A server of the test's own, to be stopped and started at will."""
     reason = servers.missing("valkey")
     if reason:
         pytest.skip(reason)
     with servers.Valkey() as server:
-        settings.CACHES = {
-            **settings.CACHES,
-            "own": {
-                "BACKEND": "django_redis.cache.RedisCache",
-                "LOCATION": f"{server.address}/0",
-                "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.2, "SOCKET_TIMEOUT": 0.2},
-            },
-        }
-        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
+        timeouts = {"SOCKET_CONNECT_TIMEOUT": 0.2, "SOCKET_TIMEOUT": 0.2}
+        use_cache(f"{server.address}/0", OPTIONS=timeouts)
         yield server
         statistics.publish()
 

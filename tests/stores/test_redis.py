@@ -298,31 +298,17 @@ def test_threads_that_ask_first_at_once_are_given_one_store(settings, monkeypatc
     assert found == [stores.get_store()] * 2
 
 
-def test_what_cannot_be_sent_keeps_no_connection(settings):
-    settings.CACHES = {
-        **settings.CACHES,
-        "nowhere": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{NOBODY}/0",
-            "OPTIONS": {"CONNECTION_POOL_KWARGS": {"max_connections": 1}},
-        },
-    }
-    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "nowhere"}
+def test_what_cannot_be_sent_keeps_no_connection(use_cache):
+    one_connection = {"CONNECTION_POOL_KWARGS": {"max_connections": 1}}
+    use_cache(f"redis://127.0.0.1:{NOBODY}/0", OPTIONS=one_connection)
     for _ in range(3):  # and never says that there are too many connections
         with pytest.raises(redis.ConnectionError, match="refused"):
             stores.get_store().look("key", ["dependency"])
 
 
-def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
+def test_scripts_and_fences_survive_a_server_that_starts_again(use_cache):
     with servers.Valkey() as server:
-        settings.CACHES = {
-            **settings.CACHES,
-            "restarted": {
-                "BACKEND": "django_redis.cache.RedisCache",
-                "LOCATION": f"{server.address}/0",
-            },
-        }
-        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "restarted"}
+        use_cache(f"{server.address}/0")
         store = stores.get_store()
         _, [before], _ = store.look("key", ["dependency"])
         store.fence(["dependency"], "writer")
@@ -332,26 +318,22 @@ def test_scripts_and_fences_survive_a_server_that_starts_again(settings):
         _, [after], _ = store.look("key", ["dependency"])
         assert is_token(after)
         assert after != before
-        caches["restarted"].close()
+        caches["own"].close()
 
 
 # At the wire --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["django_redis.cache", "django.core.cache.backends.redis"])
-def wire(request, settings, monkeypatch):
+def wire(request, settings, use_cache, monkeypatch):
     """Let querycache speak to the server through a proxy that counts."""
     address = urlsplit(servers.address("valkey"))
     with Wire(address.hostname, address.port) as wire:
-        settings.CACHES = {
-            **settings.CACHES,
-            "counted": {
-                "BACKEND": f"{request.param}.RedisCache",
-                "LOCATION": f"redis://127.0.0.1:{wire.port}/2",
-                "KEY_PREFIX": settings.KEY_PREFIX,
-            },
-        }
-        settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "counted"}
+        use_cache(
+            f"redis://127.0.0.1:{wire.port}/2",
+            backend=f"{request.param}.RedisCache",
+            KEY_PREFIX=settings.KEY_PREFIX,
+        )
         store = stores.get_store()
         # A connection says hello, and scripts are loaded, once.
         store.fence(["warm"], "writer")
@@ -362,8 +344,8 @@ def wire(request, settings, monkeypatch):
         yield wire
         wire.may_answer.set()
         store.settle()
-        stores.redis.client_of("counted").connection_pool.disconnect()
-        caches["counted"].close()
+        stores.redis.client_of("own").connection_pool.disconnect()
+        caches["own"].close()
 
 
 def test_a_look_is_one_command_in_one_round_trip(wire):
@@ -377,7 +359,7 @@ def test_a_look_is_one_command_in_one_round_trip(wire):
 
 def test_a_look_that_makes_generations_is_two_round_trips(wire):
     store = stores.get_store()
-    stores.redis.client_of("counted").flushdb()
+    stores.redis.client_of("own").flushdb()
     with wire.traffic() as traffic:
         store.look("key", ["one", "two"])
     assert traffic.round_trips == 2
@@ -471,7 +453,7 @@ def test_a_writer_whose_fence_was_lost_reads_what_it_wrote(wire, monkeypatch):
 
     def fence_and_lose(dependencies):
         writer = fence(dependencies)
-        stores.redis.client_of("counted").flushdb()
+        stores.redis.client_of("own").flushdb()
         assert elsewhere(names) == ["before"]
         wire.may_release.clear()
         return writer
