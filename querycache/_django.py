@@ -5,6 +5,8 @@ Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any, Final
 
 from django.core.cache.backends.redis import RedisCache
@@ -38,6 +40,7 @@ __all__ = [
     "SQLDeleteCompiler",
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
+    "block_of_test",
     "commit_again",
     "compiled_as",
     "compiles_anew",
@@ -53,6 +56,7 @@ __all__ = [
     "primary_client",
     "reads_uncommitted",
     "result_width",
+    "schema_of",
     "table_names",
 ]
 
@@ -96,10 +100,28 @@ def primary_client(cache: RedisCache) -> Any:
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Say whether statements of this connection are not committed one by one."""
     if connection.in_atomic_block:
-        return True
+        blocks: list[Any] = connection.atomic_blocks
+        return not blocks or not blocks[-1]._from_testcase
     if connection.connection is None:  # ``autocommit`` is False until it is opened
         return not connection.settings_dict["AUTOCOMMIT"]
     return not connection.autocommit
+
+
+def block_of_test(connection: BaseDatabaseWrapper) -> object | None:
+    """
+    Return the innermost ``atomic()`` that a ``TestCase`` itself has opened, None if there is none.
+
+    It is always rolled back: what a test does in it is, to the test, as good as committed.
+    """
+    blocks: list[Any] = connection.atomic_blocks
+    of_test = list(takewhile(attrgetter("_from_testcase"), blocks))
+    return of_test[-1] if of_test else None
+
+
+def schema_of(connection: BaseDatabaseWrapper) -> tuple[Any, Any]:
+    """Return the schema of the tenant that a connection of django-tenants is set to."""
+    given = connection.__dict__
+    return given.get("schema_name"), given.get("include_public_schema")
 
 
 def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -118,7 +140,9 @@ def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def commit_again(connection: BaseDatabaseWrapper) -> None:
     """Commit what was written after a COMMIT, where there is no autocommit; no hooks are run."""
-    if connection.connection is not None and not connection.get_autocommit():
+    if connection.connection is None or connection.in_atomic_block:
+        return
+    if not connection.get_autocommit():
         connection._commit()  # type: ignore[attr-defined]
 
 

@@ -32,7 +32,8 @@ def change_of_statement(statement: Any, vendor: str) -> Change:
     change = _changes.get((vendor, statement))
     if change is None:
         change = _with_cascades(sql.change_of(statement, vendor))
-        if len(statement) <= _LONG_STATEMENT:
+        # Each savepoint has another name.
+        if len(statement) <= _LONG_STATEMENT and "SAVEPOINT" not in statement:
             _changes.put((vendor, statement), change)
     return change
 

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -27,17 +27,19 @@ class Database:
     """
     A database, as seen by one connection.
 
-    ``session`` tells apart, in keys, whatever may answer the same SQL differently: the database,
-    the user, the options and time zone of the connection. The names of dependencies hold the
-    database only: what one user writes is stale for all. A replica is its primary.
+    ``name`` is that of the database, which a session may change, and ``apart`` are plain values
+    that say what else it was told. ``session`` tells apart, in keys, whatever may answer the same
+    SQL differently: the database, the user, the options and time zone of the connection, and
+    ``apart``. The names of dependencies hold the database only: what one user writes is stale for
+    all. A replica is its primary.
     """
 
-    __slots__ = ("_location", "_names", "session")
+    __slots__ = ("_location", "_names", "_primary", "session")
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, name: Any, apart: tuple[Any, ...]) -> None:
         given = connection.settings_dict
-        primary = _primary_of(connection)
-        self._location = _digest(primary.vendor, *_location(primary))
+        self._primary = _primary_of(connection)
+        self._location = self._locate(name)
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.session = _digest(
             self._location,
@@ -46,7 +48,11 @@ class Database:
             connection.timezone_name,
             settings.USE_TZ,
             type(connection).__module__,
+            apart,
         )
+
+    def _locate(self, name: Any) -> bytes:
+        return _digest(self._primary.vendor, *_location(self._primary, name))
 
     def dependencies(self, tables: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names, in the store, of all that a read of these tables depends on."""
@@ -56,11 +62,22 @@ class Database:
             self._names[tables] = names
         return names
 
-    def changed(self, tables: Sequence[str], *, everything: bool = False) -> tuple[str, ...]:
-        """Return the names of what a change of these tables, or of any table, makes stale."""
+    def changed(
+        self,
+        tables: Sequence[str],
+        *,
+        everything: bool = False,
+        databases: Iterable[str] = (),
+    ) -> tuple[str, ...]:
+        """
+        Return the names of what a change of these tables, or of any table, makes stale.
+
+        ``databases`` are others of the same server in which they may lie.
+        """
         if everything:
             tables = (_ANY_TABLE,)
-        return tuple(_digest(self._location, table).hex() for table in tables)
+        locations = [self._location, *map(self._locate, sorted(databases))]
+        return tuple(_digest(place, table).hex() for place in locations for table in tables)
 
 
 def _primary_of(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
@@ -70,7 +87,7 @@ def _primary_of(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     return connection if alias == connection.alias else connections[alias]
 
 
-def _location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+def _location(connection: BaseDatabaseWrapper, name: Any) -> tuple[Any, ...]:
     given = connection.settings_dict
     if connection.vendor == "sqlite":
         return _sqlite_location(connection)
@@ -78,7 +95,7 @@ def _location(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
     return (
         str(given.get("HOST") or "").lower(),
         str(given.get("PORT") or _DEFAULT_PORTS.get(connection.vendor, "")),
-        str(given["NAME"]),
+        str(name),
         *(str(options.get(name, "")) for name in _OPTIONS_THAT_LOCATE),
     )
 

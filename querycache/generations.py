@@ -28,6 +28,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+from django.conf import settings
 from django.db import connections
 
 from querycache._django import BaseDatabaseWrapper
@@ -233,6 +234,8 @@ def pay_debts() -> None:
 
 @atexit.register
 def _pay_debts_at_exit() -> None:
+    if not settings.configured:  # imported, and not used
+        return
     forget_failure()  # there is no later
     settle()
     if _debts:

@@ -28,6 +28,7 @@ from querycache._django import (
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
+from querycache.sessions import Session
 from querycache.stats import statistics
 from querycache.transactions import state_of
 
@@ -101,6 +102,8 @@ def uninstall() -> None:
 
 def _watch_new_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     _watch_connection(connection)
+    # What Django itself tells every session of these settings tells none of them apart.
+    state_of(connection).session = Session()
 
 
 def _watch_connection(connection: BaseDatabaseWrapper) -> None:

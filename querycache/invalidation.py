@@ -52,7 +52,31 @@ def watch_statement(
             raise
     change = changes.change_of_statement(sql, connection.vendor)
     with watching(connection, state, change):
-        return execute(sql, params, many, context)
+        result = execute(sql, params, many, context)
+    if change.told is not None or connection.in_atomic_block:
+        _note_session(connection, state, change, sql, params)
+    return result
+
+
+def _note_session(
+    connection: BaseDatabaseWrapper, state: ConnectionState, change: Change, sql: Any, params: Any
+) -> None:
+    """Keep up with what the session is told, and with savepoints, that can take it back."""
+    if change.told is not None:
+        in_transaction = connection.in_atomic_block or state.in_transaction(connection)
+        state.session.tell(change.told, sql, params, in_transaction=in_transaction)
+        return
+    if connection.vendor != "postgresql":  # which others do not take back
+        return
+    is_partial = change.rolls_back and not change.ends_transaction
+    if change.sets_savepoint or change.releases_savepoint or is_partial:
+        name = str(sql).rstrip("; ").split()[-1].strip('"').casefold()
+        if change.sets_savepoint:
+            state.session.set_savepoint(name)
+        elif is_partial:
+            state.session.roll_back_to_savepoint(name)
+        else:
+            state.session.release_savepoint(name)
 
 
 @contextmanager
@@ -72,16 +96,27 @@ def watching(
             state.broken = state.in_transaction(connection)
             raise
         state.opened |= change.begins_transaction
+        if change.turns_autocommit:
+            state.turn_autocommit(is_on=change.ends_transaction)
         if change.ends_transaction and not in_transaction(connection):
-            state.forget()
+            state.forget(takes_back=takes_back(connection, change.rolls_back or state.broken))
         if change.rolls_back:
             state.broken = False
         return
     if change.takes_snapshot:
         state.keep_to_snapshots()
-    with publishing(connection, change, until_deadline=change.is_unfinished):
+    is_in_test = connection.in_atomic_block
+    if is_in_test and change.rolls_back:  # what was published since the savepoint is taken back
+        change = EVERYTHING
+        state.forget()
+    with publishing(connection, change, until_deadline=change.is_unfinished and not is_in_test):
         yield
     state.published = change.tables
+
+
+def takes_back(connection: BaseDatabaseWrapper, rolls_back: bool) -> bool:
+    """Say whether a rollback takes back what the session was told: only PostgreSQL does."""
+    return rolls_back and connection.vendor == "postgresql"
 
 
 def _commits(connection: BaseDatabaseWrapper, state: ConnectionState, change: Change) -> bool:
@@ -143,7 +178,7 @@ def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str,
         database = state_of(connection).database(connection)
     except Uncacheable:  # no read can have cached anything of it either
         return ()
-    return database.changed(tables, everything=change.everything)
+    return database.changed(tables, everything=change.everything, databases=change.databases)
 
 
 def _count_invalidations(change: Change) -> None:
@@ -241,7 +276,7 @@ def wrap_commit(commit: Callable[..., Any]) -> Callable[..., Any]:
         with publishing(connection, state.written()):
             commit(connection)
         # Not if it failed: SQLite leaves the transaction open, to be tried again.
-        state.forget()
+        state.forget(takes_back=takes_back(connection, state.broken))
 
     return fenced_commit
 
@@ -252,7 +287,7 @@ def wrap_rollback(rollback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(rollback)
     def forgetting_rollback(connection: BaseDatabaseWrapper) -> None:
         rollback(connection)
-        state_of(connection).forget()
+        state_of(connection).forget(takes_back=takes_back(connection, rolls_back=True))
 
     return forgetting_rollback
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from querycache.conf import normalized_table
 from querycache.exceptions import Reason, Uncacheable
 from querycache.functions import CALLED_WITHOUT_PARENTHESIS, is_deterministic, is_harmless
+from querycache.sessions import Told, told_by
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -59,6 +60,8 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
         raise Uncacheable(Reason.LOCKING)
     if found := tree.find(*_writing_nodes(), exp.Command, exp.Parameter, exp.SessionParameter):
         raise Uncacheable(Reason.UNKNOWN_SQL, found.sql(_DIALECTS.get(vendor)))
+    if others := _databases_named(tree, vendor):
+        raise Uncacheable(Reason.UNKNOWN_SQL, f"of the database {min(others)}")
     return frozenset(_table_names(tree))
 
 
@@ -123,6 +126,15 @@ def _table_names(tree: "exp.Expr") -> Iterator[str]:
             raise Uncacheable(Reason.UNKNOWN_SQL, table.sql())
 
 
+def _databases_named(tree: "exp.Expr", vendor: str) -> frozenset[str]:
+    """Return the databases that stand before tables; elsewhere than on MySQL, those are schemas."""
+    from sqlglot import exp
+
+    if vendor != "mysql":
+        return frozenset()
+    return frozenset(table.db for table in tree.find_all(exp.Table) if table.db)
+
+
 def _writing_nodes() -> tuple[type["exp.Expr"], ...]:
     from sqlglot import exp
 
@@ -137,20 +149,26 @@ class Change:
     """
     What a statement may change.
 
-    ``everything`` stands for any table of the database. The others say what a statement does to the
-    transaction: begin one without Django, end it (COMMIT, or DDL where that commits implicitly),
-    mend one that was broken, or choose an isolation level that reads a snapshot. ``is_unfinished``
-    says that the change becomes visible only after its rows were fetched, whenever that may be.
+    ``everything`` stands for any table of the database. ``databases`` are others of the server that
+    are named along with a table, where a statement can reach them. The others say what it does to
+    the transaction: begin one without Django, end it (COMMIT, or DDL where that commits
+    implicitly), from now on or once, mend one that was broken, or choose an isolation level that
+    reads a snapshot. ``is_unfinished`` says that the change becomes visible only after its rows
+    were fetched, whenever that may be; ``told`` is what the session is told.
     """
 
     tables: frozenset[str] = frozenset()
     everything: bool = False
+    databases: frozenset[str] = frozenset()
     begins_transaction: bool = False
     ends_transaction: bool = False
+    turns_autocommit: bool = False
     rolls_back: bool = False
+    sets_savepoint: bool = False
     releases_savepoint: bool = False
     takes_snapshot: bool = False
     is_unfinished: bool = False
+    told: Told | None = None
 
     def __bool__(self) -> bool:
         return bool(self.tables) or self.everything
@@ -166,6 +184,11 @@ EVERYTHING: Final = Change(everything=True)
 
 def change_of(sql: str, vendor: str) -> Change:
     """Return what a statement of any kind may change; never raises."""
+    change, told = _change_of(sql, vendor), told_by(sql, vendor)
+    return change if told is None else replace(change, told=told)
+
+
+def _change_of(sql: str, vendor: str) -> Change:
     words = _leading_words(sql)
     first = words[0] if words else ""
     if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
@@ -176,10 +199,10 @@ def change_of(sql: str, vendor: str) -> Change:
 
 def _control_of_transaction(words: list[str], sql: str) -> Change | None:
     """Return what a statement does to the transaction, None if that is not what it is for."""
-    takes_snapshot = words[:1] in (["SET"], ["START"], ["BEGIN"]) and _takes_snapshot(sql)
+    takes_snapshot = words[:1] in (["START"], ["BEGIN"]) and _takes_snapshot(sql)
     match words:
         case ["SET", *_]:
-            return Change(takes_snapshot=takes_snapshot)
+            return _change_of_set(sql)
         case ["START", "TRANSACTION", *_]:
             return Change(begins_transaction=True, takes_snapshot=takes_snapshot)
         case ["BEGIN", *_] if _OF_BEGIN.issuperset(words):
@@ -190,9 +213,19 @@ def _control_of_transaction(words: list[str], sql: str) -> Change | None:
                 ends_transaction="TO" not in words,
                 rolls_back=first in {"ROLLBACK", "ABORT"},
             )
-        case ["RELEASE", *_]:
-            return Change(releases_savepoint=True)
+        case ["SAVEPOINT" | "RELEASE" as first, *_]:
+            return Change(
+                sets_savepoint=first == "SAVEPOINT", releases_savepoint=first == "RELEASE"
+            )
     return None
+
+
+def _change_of_set(sql: str) -> Change:
+    switch = _AUTOCOMMIT.match(sql.strip())
+    if switch is None:
+        return Change(takes_snapshot=_takes_snapshot(sql))
+    is_off = switch[1].upper() in {"0", "OFF", "FALSE"}
+    return Change(begins_transaction=is_off, ends_transaction=not is_off, turns_autocommit=True)
 
 
 def _change_of_trees(sql: str, vendor: str) -> Change:
@@ -204,6 +237,7 @@ def _change_of_trees(sql: str, vendor: str) -> Change:
     return Change(
         tables=frozenset[str]().union(*(change.tables for change in changes)),
         everything=any(change.everything for change in changes),
+        databases=frozenset[str]().union(*(change.databases for change in changes)),
         ends_transaction=any(change.ends_transaction for change in changes),
         is_unfinished=any(change.is_unfinished for change in changes),
     )
@@ -259,6 +293,7 @@ def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Cha
     return Change(
         tables,
         everything=cascades or not tables,
+        databases=_databases_named(tree, vendor),
         ends_transaction=implicit_commit,
         is_unfinished=vendor == "sqlite" and tree.find(exp.Returning) is not None,
     )
@@ -271,10 +306,16 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_AUTOCOMMIT = re.compile(
+    r"SET\s+(?:SESSION\s+|LOCAL\s+|@@(?:SESSION\.|LOCAL\.)?)?AUTOCOMMIT\s*:?=\s*(\w+)\s*;?$",
+    re.IGNORECASE,
+)
+"""Of MySQL and MariaDB, by hand; Django turns it without a statement."""
+
 _HARMLESS = _words(
     """
     ANALYZE CHECKPOINT CLOSE DEALLOCATE DECLARE DESC DESCRIBE DISCARD FETCH GRANT KILL LISTEN LOCK
-    MOVE NOTIFY PRAGMA RESET REVOKE SAVEPOINT SHOW UNLISTEN UNLOCK USE VACUUM
+    MOVE NOTIFY PRAGMA RESET REVOKE SHOW UNLISTEN UNLOCK USE VACUUM
     """
 )
 """First words of statements that change no row that others can see."""

@@ -7,11 +7,13 @@ back. A savepoint that is rolled back takes nothing out of it: too much is inval
 little.
 """
 
+import uuid
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from querycache._django import BaseDatabaseWrapper, in_transaction
+from querycache._django import BaseDatabaseWrapper, block_of_test, in_transaction, schema_of
 from querycache.databases import Database, this_process
+from querycache.sessions import Session
 from querycache.sql import Change
 
 P = ParamSpec("P")
@@ -25,14 +27,18 @@ class ConnectionState:
 
     __slots__ = (
         "_database",
+        "_databases",
         "_everything",
         "_session_snapshot",
+        "_session_without_autocommit",
         "_tables",
+        "_test",
         "broken",
         "covered",
         "opened",
         "published",
         "publishing",
+        "session",
         "snapshot",
         "unbegun",
     )
@@ -47,26 +53,40 @@ class ConnectionState:
         self.publishing = False
         """Fences and releases of this connection's own change are under way."""
         self._database: tuple[tuple[Any, ...], Database] | None = None
+        self._test: tuple[object, str] | None = None
+        """The transaction of a test, and what its entries are told apart by."""
         self.forget_session()
 
     def forget_session(self) -> None:
         """Begin anew: the connection is closed."""
-        self._session_snapshot = False
+        self._session_snapshot = self._session_without_autocommit = False
+        self.session = Session()
+        """What the session was told by statements."""
         self.forget()
 
     def keep_to_snapshots(self) -> None:
         """SET was seen to choose an isolation level for all transactions of the connection."""
         self._session_snapshot = self.snapshot = True
 
-    def forget(self) -> None:
-        """Begin anew: no transaction is open."""
+    def turn_autocommit(self, *, is_on: bool) -> None:
+        """SET was seen to turn autocommit on or off, of which Django knows nothing."""
+        self._session_without_autocommit = self.opened = not is_on
+
+    def forget(self, *, takes_back: bool = False) -> None:
+        """
+        Begin anew: no transaction is open.
+
+        ``takes_back`` says that what the session was told in the last one is taken back with it.
+        """
+        self.session.end_transaction(takes_back=takes_back)
         self._tables: frozenset[str] = frozenset()
         self._everything = False
+        self._databases: frozenset[str] = frozenset()
         self.broken = False
         """A statement failed in this transaction."""
         self.snapshot = self._session_snapshot
         """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
-        self.opened = False
+        self.opened = self._session_without_autocommit
         """A raw BEGIN was seen: Django may not know that a transaction is open."""
         self.unbegun = False
         """
@@ -88,12 +108,14 @@ class ConnectionState:
 
     def in_transaction(self, connection: BaseDatabaseWrapper) -> bool:
         """Say whether a transaction is open, by Django or by hand."""
-        return self.opened or in_transaction(connection)
+        # In an atomic() Django knows; and it may be that of a test, which has also sent a BEGIN.
+        return (self.opened and not connection.in_atomic_block) or in_transaction(connection)
 
     def note(self, change: Change) -> None:
         """Enter a change into the journal."""
         self._tables |= change.tables
         self._everything |= change.everything
+        self._databases |= change.databases
         self.snapshot |= change.takes_snapshot
 
     def has_written(self, tables: tuple[str, ...]) -> bool:
@@ -102,7 +124,7 @@ class ConnectionState:
 
     def written(self) -> Change:
         """Return what the open transaction may have changed."""
-        return Change(self._tables, self._everything)
+        return Change(self._tables, self._everything, self._databases)
 
     def database(self, connection: BaseDatabaseWrapper) -> Database:
         """
@@ -112,13 +134,32 @@ class ConnectionState:
         """
         # Test runners rename databases. A SQLite file may be another one after each connect, and a
         # database in memory is another one in a forked process.
-        seen: tuple[Any, ...] = (connection.settings_dict["NAME"],)
+        apart = self.session.apart or ()
+        if "schema_name" in connection.__dict__:  # django-tenants, which tells it the session later
+            apart = (*apart, schema_of(connection))
+        if connection.in_atomic_block and (token := self._token_of_test(connection)):
+            apart = (*apart, token)
+        name = self.session.database or connection.settings_dict["NAME"]
+        seen: tuple[Any, ...] = (name, apart)
         if connection.vendor == "sqlite":
             seen = (*seen, connection.connection, this_process.token)
         known = self._database
         if known is None or known[0] != seen:
-            known = self._database = (seen, Database(connection))
+            known = self._database = (seen, Database(connection, name, apart))
         return known[1]
+
+    def _token_of_test(self, connection: BaseDatabaseWrapper) -> str:
+        """
+        Return what keeps the entries of a test for itself: what it writes is never committed.
+
+        Empty in any other transaction. The same after the settings have changed.
+        """
+        block = block_of_test(connection)
+        if block is None:
+            return ""
+        if self._test is None or self._test[0] is not block:
+            self._test = (block, uuid.uuid4().hex)
+        return self._test[1]
 
 
 def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:

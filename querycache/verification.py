@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from math import isclose, isnan
-from typing import Any
+from typing import Any, Final
 
 from querycache._django import Query, is_ordered
+
+DIFFERENCE: Final = "A hit differs from the database: key %s, %.1f seconds old: %s"
+"""What is logged then: of the key, the age of the entry, and the SQL."""
 
 
 def is_same_answer(query: Query, cached: Any, fresh: Any) -> bool:

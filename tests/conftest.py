@@ -16,6 +16,8 @@ from django.db import connections
 
 from tests import browsers, servers
 
+pytest_plugins = ["querycache.testing.plugin"]
+
 DATABASES = {"default": None, "postgresql": "postgresql", "mariadb": "mariadb"}
 """Alias: the server that it needs."""
 
