@@ -16,10 +16,11 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from querycache.checks import check_settings
-from querycache.conf import Table, get_config
+from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
 from querycache.management.figures import human_duration, percentage, remarks
 from querycache.models import QueryCache
+from querycache.options import Table
 from querycache.querysets import flush, get_stats, invalidate
 from querycache.stats import ModelStats
 

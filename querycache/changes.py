@@ -12,8 +12,9 @@ from querycache._django import (
     SQLDeleteCompiler,
     deletes_in_database,
 )
-from querycache.conf import normalized_table
+from querycache.conf import get_config
 from querycache.memory import Memory
+from querycache.options import normalized_table
 from querycache.sql import EVERYTHING, Change
 
 _STATEMENTS: Final = 4096
@@ -31,7 +32,7 @@ def change_of_statement(statement: Any, vendor: str) -> Change:
             return EVERYTHING
     change = _changes.get((vendor, statement))
     if change is None:
-        change = _with_cascades(sql.change_of(statement, vendor))
+        change = _with_followers(sql.change_of(statement, vendor))
         # Each savepoint has another name.
         if len(statement) <= _LONG_STATEMENT and "SAVEPOINT" not in statement:
             _changes.put((vendor, statement), change)
@@ -54,7 +55,12 @@ def change_of_compiler(compiler: SQLCompiler) -> Change:
     tables = {normalized_table(query.get_meta().db_table)}
     if isinstance(compiler, SQLDeleteCompiler):
         tables |= cascaded_tables([query.get_meta().model])
-    return Change(frozenset(tables))
+    return Change(_with_triggers(tables))
+
+
+def change_of_procedure(name: str) -> Change:
+    """Return what a stored procedure changes: what the settings say, otherwise anything."""
+    return _with_followers(sql.change_of_calls([name]))
 
 
 def change_of_models(models: Iterable[type[Model]]) -> Change:
@@ -63,7 +69,7 @@ def change_of_models(models: Iterable[type[Model]]) -> Change:
     for model in models:
         for part in [model, *model._meta.all_parents]:
             tables.add(normalized_table(part._meta.db_table))
-    return Change(frozenset(tables))
+    return Change(_with_triggers(tables))
 
 
 def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
@@ -79,14 +85,29 @@ def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
     return tables
 
 
-def _with_cascades(change: Change) -> Change:
+def _with_triggers(tables: Iterable[str]) -> frozenset[str]:
+    """Add what triggers write along with these tables, as far as the settings say so."""
+    changed, triggers = frozenset(tables), get_config().triggers
+    if not triggers:
+        return changed
+    return changed.union(*(_with_cascades(triggers.get(table, ())) for table in changed))
+
+
+def _with_cascades(tables: Iterable[str]) -> set[str]:
     """Add what the database deletes along with rows of these tables, as far as models say so."""
+    changed = set(tables)
+    if not changed:
+        return changed
     models = [
         model
         for model in apps.get_models(include_auto_created=True)
-        if normalized_table(model._meta.db_table) in change.tables
+        if normalized_table(model._meta.db_table) in changed
     ]
-    return change.also(cascaded_tables(models))
+    return changed | cascaded_tables(models)
+
+
+def _with_followers(change: Change) -> Change:
+    return change.also(_with_triggers(_with_cascades(change.tables)))
 
 
 def forget_changes() -> None:

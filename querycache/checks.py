@@ -11,7 +11,8 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import router
 
-from querycache.conf import Config, get_config
+from querycache.conf import get_config
+from querycache.options import Config
 
 
 def register() -> None:

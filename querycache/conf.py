@@ -8,8 +8,7 @@ A wrong setting never breaks a site: what is wrong is left out (its models are n
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from django.apps import apps
@@ -18,86 +17,19 @@ from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from querycache.exceptions import Reason, Uncacheable
-
-DEFAULT_CACHE = "default"
-DEFAULT_TTL = 300.0
-"""Seconds an entry lives where a model names no TTL of its own."""
-MAX_TTL = 365 * 24 * 3600.0
-"""Seconds; a TTL is always finite, and this is the longest."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """What one pattern of ``MODELS`` says. ``ttl`` is in seconds."""
-
-    pattern: str
-    ttl: float = DEFAULT_TTL
-    delete_signal: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose rows may be cached, and the model that it belongs to."""
-
-    name: str
-    label: str
-    options: ModelOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """
-    A database alias that follows another, ``of``, by at most ``max_lag`` seconds.
-
-    ``of`` is None where the setting is wrong: then nothing is known of the alias.
-    """
-
-    of: str | None = None
-    max_lag: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with the settings, for ``manage.py check``."""
-
-    id: str
-    message: str
-    hint: str
-    error: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """
-    The setting, understood.
-
-    ``models`` and ``tables`` hold what is opted in and nothing else; a proxy has the table of its
-    concrete model. ``verify`` is the share of hits to compare with the database, 0.0 to 1.0.
-    """
-
-    cache: str = DEFAULT_CACHE
-    namespace: Callable[[], str] | None = None
-    models: Mapping[type[Model], Table] = field(default_factory=dict)
-    tables: Mapping[str, Table] = field(default_factory=dict)
-    replicas: Mapping[str, Replica] = field(default_factory=dict)
-    verify: float = 0.0
-    refuses_writes: bool = False
-    problems: tuple[Problem, ...] = ()
-
-    def primary_of(self, alias: str) -> str | None:
-        """The alias of the database that a replica follows; None if that is not known."""
-        replica = self.replicas.get(alias)
-        return alias if replica is None else replica.of
-
-
-def normalized_table(name: str) -> str:
-    """
-    The name under which a table is known here: unquoted, without schema, case folded.
-
-    Two tables that fall together this way share their invalidations, which costs hits and never
-    correctness.
-    """
-    return name.rsplit('"."', 1)[-1].strip('"`').casefold()
+from querycache.options import (
+    DEFAULT_CACHE,
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_ROWS,
+    DEFAULT_TTL,
+    MAX_TTL,
+    Config,
+    ModelOptions,
+    Problem,
+    Replica,
+    Table,
+    normalized_table,
+)
 
 
 @functools.cache
@@ -124,6 +56,7 @@ def read_settings(raw: Any) -> Config:
     namespace = _read_namespace(raw.get("NAMESPACE"), problems)
     options = _options_of_models(patterns)
     tables = _opted_in_tables(options)
+    depends_on = _transitively({name: table.options.depends_on for name, table in tables.items()})
     models = {
         model: tables[name]
         for model in options
@@ -134,6 +67,10 @@ def read_settings(raw: Any) -> Config:
         namespace=namespace,
         models=models,
         tables=tables,
+        depends_on=depends_on,
+        published=frozenset(tables).union(*depends_on.values()),
+        triggers=_transitively(_read_triggers(raw.get("TRIGGERS", {}), problems)),
+        writes=_read_writes(raw.get("WRITES", {}), problems),
         replicas=_read_replicas(raw.get("REPLICAS", {}), problems),
         verify=_read_verify(raw.get("VERIFY", 0.0), problems),
         refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
@@ -141,7 +78,16 @@ def read_settings(raw: Any) -> Config:
     )
 
 
-_KEYS = ("CACHE", "MODELS", "NAMESPACE", "ON_STORE_FAILURE", "REPLICAS", "VERIFY")
+_KEYS = (
+    "CACHE",
+    "MODELS",
+    "NAMESPACE",
+    "ON_STORE_FAILURE",
+    "REPLICAS",
+    "TRIGGERS",
+    "VERIFY",
+    "WRITES",
+)
 
 
 def _unknown_keys(raw: dict[Any, Any], known: tuple[str, ...], where: str) -> Iterator[Problem]:
@@ -269,17 +215,107 @@ def _read_options(
         hint = 'Give a dict of options, such as {"TTL": 300}, or None for "never cached".'
         problems.append(Problem("E007", f"{where} must be a dict or None.", hint))
         return None
-    wrong = list(_unknown_keys(value, ("TTL", "DELETE_SIGNAL"), where))
+    wrong = list(_unknown_keys(value, _OPTIONS, where))
     ttl = value.get("TTL", DEFAULT_TTL)
     if not is_valid_ttl(ttl):
         hint = f"Give seconds, more than 0 and at most {MAX_TTL:.0f} (a year)."
         wrong.append(Problem("E008", f"{where}['TTL'] is {ttl!r}.", hint))
+    max_rows = value.get("MAX_ROWS", DEFAULT_MAX_ROWS)
+    max_bytes = value.get("MAX_BYTES", DEFAULT_MAX_BYTES)
+    for name, limit in (("MAX_ROWS", max_rows), ("MAX_BYTES", max_bytes)):
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            wrong.append(
+                Problem("E015", f"{where}[{name!r}] is {limit!r}.", "Give a whole number above 0.")
+            )
     delete_signal = value.get("DELETE_SIGNAL", True)
     if not isinstance(delete_signal, bool):
         problem = f"{where}['DELETE_SIGNAL'] is {delete_signal!r}."
         wrong.append(Problem("E009", problem, "Give True or False."))
+    depends_on = _read_labels(value.get("DEPENDS_ON", []), f"{where}['DEPENDS_ON']", "E016", wrong)
     problems.extend(wrong)
-    return None if wrong else ModelOptions(pattern, float(ttl), delete_signal)
+    if wrong:
+        return None
+    return ModelOptions(pattern, float(ttl), max_rows, max_bytes, depends_on, delete_signal)
+
+
+_OPTIONS = ("TTL", "MAX_ROWS", "MAX_BYTES", "DEPENDS_ON", "DELETE_SIGNAL")
+
+
+def _read_labels(raw: Any, where: str, problem: str, problems: list[Problem]) -> frozenset[str]:
+    """Return the tables of a list of names like "shop.Order"; what is wrong is left out."""
+    hint = 'Give a list of models, such as ["shop.Order"].'
+    if not isinstance(raw, list | tuple):
+        problems.append(Problem(problem, f"{where} is {raw!r}.", hint))
+        return frozenset()
+    tables = set()
+    for label in raw:
+        model = _model_of(label)
+        if model is None:
+            labels = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+            close = difflib.get_close_matches(str(label), labels, 1)
+            suggestion = f"Did you mean {close[0]!r}?" if close else hint
+            problems.append(Problem(problem, f"{where}: no model {label!r}.", suggestion))
+        else:
+            parts = [model, *model._meta.all_parents]
+            tables |= {normalized_table(part._meta.db_table) for part in parts}
+    return frozenset(tables)
+
+
+def _model_of(label: Any) -> type[Model] | None:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def _read_triggers(raw: Any, problems: list[Problem]) -> dict[str, frozenset[str]]:
+    hint = (
+        'Write {"shop.Order": ["shop.Stock"]}: the model that is written, what its trigger writes.'
+    )
+    if not isinstance(raw, dict):
+        problems.append(Problem("E017", "QUERYCACHE['TRIGGERS'] must be a dict.", hint))
+        return {}
+    triggers: dict[str, frozenset[str]] = {}
+    for label, labels in raw.items():
+        where = f"QUERYCACHE['TRIGGERS'][{label!r}]"
+        written = _read_labels([label], where, "E017", problems)
+        changed = _read_labels(labels, where, "E017", problems)
+        for table in written:
+            triggers[table] = triggers.get(table, frozenset()) | changed
+    return triggers
+
+
+def _read_writes(raw: Any, problems: list[Problem]) -> dict[str, frozenset[str]]:
+    hint = 'Write {"refresh_totals": ["shop.Product"]}: a function or procedure, what it writes.'
+    if not isinstance(raw, dict):
+        problems.append(Problem("E018", "QUERYCACHE['WRITES'] must be a dict.", hint))
+        return {}
+    writes = {}
+    for name, labels in raw.items():
+        where, wrong = f"QUERYCACHE['WRITES'][{name!r}]", list[Problem]()
+        if not isinstance(name, str) or not name.isidentifier():
+            wrong.append(Problem("E018", f"{where} is not the name of a function.", hint))
+        tables = _read_labels(labels, where, "E018", wrong)
+        problems.extend(wrong)
+        if not wrong:  # otherwise it may write anything, as one that is not named here
+            writes[name.casefold()] = tables
+    return writes
+
+
+def _transitively(followed: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Return what follows each name, what follows that, and so on."""
+    found = {}
+    for name in followed:
+        reached: set[str] = set()
+        waiting = list(followed[name])
+        while waiting:
+            following = waiting.pop()
+            if following not in reached:
+                reached.add(following)
+                waiting.extend(followed.get(following, ()))
+        if reached:
+            found[name] = frozenset(reached)
+    return found
 
 
 def is_valid_ttl(seconds: object) -> bool:

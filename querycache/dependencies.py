@@ -5,15 +5,15 @@ from typing import Any
 
 from querycache import sql
 from querycache._django import Query, nodes_of, parts_of, table_names
-from querycache.conf import Table, normalized_table
 from querycache.exceptions import Reason, Uncacheable
+from querycache.options import Table, normalized_table
 
 
 def tables_of(
-    query: Query, statement: str, vendor: str, tables: Mapping[str, Table]
+    query: Query | None, statement: str, vendor: str, tables: Mapping[str, Table]
 ) -> list[Table]:
     """
-    Return the tables that a compiled query depends on, by name.
+    Return the tables that a statement depends on, by name; ``query`` is what was compiled to it.
 
     Both the tree and the SQL are asked, and what either of them names counts: an expression may
     hide a table from the tree (RawSQL), a construct may hide one from the parser. A table of the
@@ -21,8 +21,9 @@ def tables_of(
 
     Raises ``Uncacheable`` if one of them is not opted in, or if the SQL is not understood.
     """
-    named = sql.tables_read(statement, vendor)
-    names = named | (tables_in_tree(query) & sql.identifiers(statement, vendor))
+    names = sql.tables_read(statement, vendor)
+    if query is not None:
+        names |= tables_in_tree(query) & sql.identifiers(statement, vendor)
     for name in sorted(names):
         if name not in tables:
             raise Uncacheable(Reason.NOT_OPTED_IN, name)

@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     UNKNOWN_FUNCTION = "unknown-function"
     UNKNOWN_PARAMETER = "unknown-parameter"
     UNKNOWN_VALUE = "unknown-value"
+    TOO_LARGE = "too-large"
     UNKNOWN_DATABASE = "unknown-database"
     UNKNOWN_SESSION = "unknown-session"
     STORE_FAILED = "store-failed"
@@ -63,6 +64,7 @@ _EXPLANATIONS = {
     Reason.UNKNOWN_FUNCTION: "it calls a function that may give another answer each time",
     Reason.UNKNOWN_PARAMETER: "a parameter is of a type that the key cannot tell apart",
     Reason.UNKNOWN_VALUE: "a row holds a value that cannot be stored",
+    Reason.TOO_LARGE: "its answer has more than MAX_ROWS rows, or MAX_BYTES bytes",
     Reason.UNKNOWN_DATABASE: "the database cannot be told apart from others",
     Reason.UNKNOWN_SESSION: "the session was told something (SET, ATTACH) that cannot be followed",
     Reason.STORE_FAILED: "the cache did not answer",

@@ -85,5 +85,5 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
     except StoreFailed:
         found = None
     return Explanation(
-        statement, using, None, "", plan.key, plan.tables, plan.ttl, plan.ttl_source, found
+        statement, using, None, "", plan.key, plan.shape.tables, plan.ttl, plan.ttl_source, found
     )

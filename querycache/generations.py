@@ -35,7 +35,7 @@ from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
-from querycache.exceptions import StoreFailed, WriteRefused
+from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS
@@ -74,13 +74,15 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     return Look(None, tokens)
 
 
-def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float) -> None:
+def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float, max_bytes: int) -> None:
     """
     Store rows under the generations of the look that came before their SELECT.
 
     Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
     """
     entry = encode(key, tokens, loaded)
+    if len(entry) > max_bytes:
+        raise Uncacheable(Reason.TOO_LARGE)
     try:
         _call("fill", key, entry, ttl)
     except Exception as error:

@@ -171,7 +171,7 @@ def publishing(
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:
     """Return the dependencies of a change, of the opted-in tables among its tables."""
-    tables = [] if change.everything else sorted(change.tables & get_config().tables.keys())
+    tables = [] if change.everything else sorted(change.tables & get_config().published)
     if not tables and not change.everything:
         return ()
     try:
@@ -226,12 +226,12 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wrap_callproc(callproc: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``CursorWrapper.callproc``: it may change anything."""
+    """Return what takes the place of ``CursorWrapper.callproc``."""
 
     @functools.wraps(callproc)
-    def watched_callproc(cursor: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
-        with watching(cursor.db, state_of(cursor.db), EVERYTHING):
-            return callproc(cursor, *args, **kwargs)
+    def watched_callproc(cursor: CursorWrapper, name: str, *args: Any, **kwargs: Any) -> Any:
+        with watching(cursor.db, state_of(cursor.db), changes.change_of_procedure(name)):
+            return callproc(cursor, name, *args, **kwargs)
 
     return watched_callproc
 

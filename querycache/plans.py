@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from querycache import dependencies, sql
-from querycache._django import SQLCompiler
-from querycache.conf import Config
+from querycache._django import Query
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
+from querycache.options import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,16 @@ class Shape:
     What a text of SQL is for the cache.
 
     ``tables`` are normalized names in a fixed order; ``ttl`` is in seconds, the smallest of the
-    models', and ``ttl_source`` the pattern of the settings that it comes from. If ``reason`` is
-    set, queries of this text are not cacheable.
+    models', and ``ttl_source`` the pattern of the settings that it comes from. Of ``max_rows`` and
+    ``max_bytes``, too, the smallest count. If ``reason`` is set, queries of this text are not
+    cacheable.
     """
 
     tables: tuple[str, ...] = ()
     ttl: float = 0.0
     ttl_source: str = ""
+    max_rows: int = 0
+    max_bytes: int = 0
     reason: Reason | None = None
     detail: str = ""
 
@@ -41,32 +44,43 @@ Characters. A longer text is remembered by its skeleton only, which lists of all
 _shapes: Memory[tuple[str, str], Shape] = Memory(_SHAPES)
 
 
-def shape_of(compiler: SQLCompiler, statement: str, config: Config) -> Shape:
-    """Return the shape of what the compiler has compiled; never raises ``Uncacheable``."""
-    vendor = compiler.connection.vendor
+def shape_of(query: Query | None, statement: str, vendor: str, config: Config) -> Shape:
+    """
+    Return the shape of a statement; never raises ``Uncacheable``.
+
+    ``query`` is what it was compiled from, None if it was written by hand.
+    """
     shape = _shapes.get((vendor, statement))
     if shape is not None:
         return shape
     skeleton = sql.skeleton(statement)
     shape = _shapes.get((vendor, skeleton))
     if shape is None:
-        shape = _make_shape(compiler, skeleton, vendor, config)
+        shape = _make_shape(query, skeleton, vendor, config)
         _shapes.put((vendor, skeleton), shape)
     if len(statement) <= _LONG_SQL:
         _shapes.put((vendor, statement), shape)
     return shape
 
 
-def _make_shape(compiler: SQLCompiler, skeleton: str, vendor: str, config: Config) -> Shape:
+def _make_shape(query: Query | None, skeleton: str, vendor: str, config: Config) -> Shape:
     try:
-        tables = dependencies.tables_of(compiler.query, skeleton, vendor, config.tables)
+        tables = dependencies.tables_of(query, skeleton, vendor, config.tables)
     except Uncacheable as refusal:
         return Shape(reason=refusal.reason, detail=refusal.detail)
-    shortest = min(tables, key=lambda table: table.options.ttl, default=None)
-    if shortest is None:  # a SELECT without a table: nothing would ever invalidate it
+    if not tables:  # a SELECT without a table: nothing would ever invalidate it
         return Shape(reason=Reason.UNKNOWN_SQL, detail="it reads no table")
-    names = tuple(table.name for table in tables)
-    return Shape(names, shortest.options.ttl, shortest.options.pattern)
+    options = [table.options for table in tables]
+    shortest = min(options, key=lambda one: one.ttl)
+    names = {table.name for table in tables}
+    names.update(*(config.depends_on.get(name, ()) for name in list(names)))
+    return Shape(
+        tuple(sorted(names)),
+        shortest.ttl,
+        shortest.pattern,
+        min(one.max_rows for one in options),
+        min(one.max_bytes for one in options),
+    )
 
 
 def forget_plans() -> None:

@@ -67,7 +67,7 @@ class Plan(NamedTuple):
 
     key: str
     statement: str
-    tables: tuple[str, ...]
+    shape: plans.Shape
     dependencies: tuple[str, ...]
     ttl: float
     ttl_source: str
@@ -77,7 +77,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes the place of ``SQLCompiler.execute_sql``."""
 
     @functools.wraps(execute_sql)
-    def read(
+    def read(  # noqa: PLR0911  a way out for each outcome
         compiler: SQLCompiler,
         result_type: str = MULTI,
         chunked_fetch: bool = False,
@@ -86,8 +86,10 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         state = state_of(compiler.connection)
         config = get_config()
         table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
-        if table is None or state.covered:
+        if state.covered or (table is None and not compiler.query.annotations):
             return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
+        if table is None:  # it may call a function that writes
+            return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
@@ -99,6 +101,8 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
+            if compiler.query.annotations:
+                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
             return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
         if loaded is not None:
@@ -195,7 +199,7 @@ def plan_of(
     """Return the plan of a compiled query. Raises ``Uncacheable``."""
     statement, params = compiled
     config = get_config()
-    shape = plans.shape_of(compiler, statement, config)
+    shape = plans.shape_of(compiler.query, statement, compiler.connection.vendor, config)
     if shape.reason is not None:
         raise Uncacheable(shape.reason, shape.detail)
     if state.session.apart is None:
@@ -206,7 +210,7 @@ def plan_of(
             raise Uncacheable(Reason.WRITTEN_HERE)
         # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
         written = state.written()
-        tables = sorted(written.tables & config.tables.keys())
+        tables = sorted(written.tables & config.published)
         generations.renew(database.changed(tables, everything=written.everything))
         state.forget()
     namespace = "" if config.namespace is None else config.namespace()
@@ -215,7 +219,7 @@ def plan_of(
     return Plan(
         key=key_of(database.session, namespace, statement, params, (result_type, width)),
         statement=statement,
-        tables=shape.tables,
+        shape=shape,
         dependencies=database.dependencies(shape.tables),
         ttl=shape.ttl if hint is None or hint.ttl is None else hint.ttl,
         ttl_source=shape.ttl_source if hint is None or hint.ttl is None else "cached()",
@@ -282,8 +286,10 @@ def as_result(rows: Any, result_type: str) -> Any:
 
 def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> Reason | None:
     """Store what was read. If it never can be, return why; the read is none the worse for it."""
+    if isinstance(loaded.rows, list) and len(loaded.rows) > plan.shape.max_rows:
+        return Reason.TOO_LARGE
     try:
-        generations.fill(plan.key, tokens, loaded, plan.ttl)
+        generations.fill(plan.key, tokens, loaded, plan.ttl, plan.shape.max_bytes)
     except Uncacheable as refusal:
         return refusal.reason
     except StoreFailed as failure:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from querycache.conf import normalized_table
+from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 from querycache.functions import CALLED_WITHOUT_PARENTHESIS, is_deterministic, is_harmless
+from querycache.options import normalized_table
 from querycache.sessions import Told, told_by
 
 if TYPE_CHECKING:
@@ -193,8 +194,19 @@ def _change_of(sql: str, vendor: str) -> Change:
     first = words[0] if words else ""
     if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
         return NOTHING
+    if first == "CALL" and (call := _CALL.search(sql)):
+        return change_of_calls([call[1].replace('"', "").replace("`", "")])
     control = _control_of_transaction(words, sql)
     return _change_of_trees(sql, vendor) if control is None else control
+
+
+def change_of_calls(names: Iterable[str]) -> Change:
+    """Return what functions or procedures change: what the settings say, otherwise anything."""
+    writes = get_config().writes
+    found = [writes.get(name.rsplit(".", 1)[-1].casefold()) for name in names]
+    if None in found:
+        return EVERYTHING
+    return Change(frozenset[str]().union(*(tables for tables in found if tables)))
 
 
 def _control_of_transaction(words: list[str], sql: str) -> Change | None:
@@ -282,17 +294,24 @@ def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Cha
     if isinstance(tree, exp.Transaction | exp.Describe | exp.Command):
         # EXPLAIN ANALYZE runs its statement; of CALL, DO and the like only the database knows.
         return EVERYTHING
-    if isinstance(tree, exp.Query) and not tree.find(*_writing_nodes()):
-        # A function may write. The ones that are known not to are most of what raw SQL calls.
-        harmless = all(is_harmless(name, vendor) for name in _calls(tokens))
-        return NOTHING if harmless else EVERYTHING
     is_ddl = isinstance(tree, exp.Create | exp.Alter | exp.Drop | exp.TruncateTable)
     implicit_commit = is_ddl and vendor in {"mysql", "oracle"}
     tables = frozenset(_table_names(tree))
+    # A function may write. The ones that are known not to are most of what raw SQL calls.
+    not_called = {name.upper() for name in tables} | {
+        cte.alias.upper() for cte in tree.find_all(exp.CTE)
+    }
+    calls = change_of_calls(
+        name
+        for name in ([] if is_ddl else _calls(tokens))
+        if name.lstrip(".") not in not_called and not is_harmless(name, vendor)
+    )
+    if isinstance(tree, exp.Query) and not tree.find(*_writing_nodes()):
+        return calls
     cascades = bool(tree.args.get("cascade")) or tree.args.get("option") == "CASCADE"
     return Change(
-        tables,
-        everything=cascades or not tables,
+        tables | calls.tables,
+        everything=cascades or not tables or calls.everything,
         databases=_databases_named(tree, vendor),
         ends_transaction=implicit_commit,
         is_unfinished=vendor == "sqlite" and tree.find(exp.Returning) is not None,

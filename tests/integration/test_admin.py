@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import resolve, reverse
 
 import querycache
-from querycache.conf import ModelOptions, Table
+from querycache.options import ModelOptions, Table
 from querycache.recorder import record_reads
 from querycache.stats import ModelStats, Stats
 from tests.dead_stores import use_dead_store

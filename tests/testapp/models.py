@@ -206,3 +206,30 @@ class Quoted(Named):
 
     class Meta:
         db_table = '"Quoted Table"'
+
+
+class Summary(models.Model):
+    """A view of the database, on authors and their books: the tests make it."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    books = models.IntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "testapp_summary"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Busiest(models.Model):
+    """A view on the view."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+
+    class Meta:
+        managed = False
+        db_table = "testapp_busiest"
+
+    def __str__(self) -> str:
+        return self.name

@@ -6,7 +6,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from querycache.checks import check_settings
-from querycache.conf import DEFAULT_TTL, get_config, read_settings
+from querycache.conf import get_config, read_settings
+from querycache.options import DEFAULT_TTL
 from tests.testapp import models
 
 
@@ -75,7 +76,7 @@ def ids(**raw):
         ({"CACHES": "default"}, ["E003"]),
         ({"CACHE": 5}, ["E002"]),
         ({"NAMESPACE": "no.such.thing"}, ["E004"]),
-        ({"NAMESPACE": "querycache.conf.MAX_TTL"}, ["E004"]),
+        ({"NAMESPACE": "querycache.options.MAX_TTL"}, ["E004"]),
         ({"MODELS": []}, ["E005"]),
         ({"MODELS": {5: {}}}, ["E006"]),
         ({"MODELS": {"auth": {}}}, ["E006"]),
@@ -89,6 +90,19 @@ def ids(**raw):
         ({"MODELS": {"auth.User": {"TTL": float("inf")}}}, ["E008"]),
         ({"MODELS": {"auth.User": {"TTL": float("nan")}}}, ["E008"]),
         ({"MODELS": {"auth.User": {"DELETE_SIGNAL": "no"}}}, ["E009"]),
+        ({"MODELS": {"auth.User": {"MAX_ROWS": 0}}}, ["E015"]),
+        ({"MODELS": {"auth.User": {"MAX_BYTES": 1.5}}}, ["E015"]),
+        ({"MODELS": {"auth.User": {"MAX_ROWS": True, "MAX_BYTES": "1"}}}, ["E015", "E015"]),
+        ({"MODELS": {"auth.User": {"DEPENDS_ON": "auth.Group"}}}, ["E016"]),
+        ({"MODELS": {"auth.User": {"DEPENDS_ON": ["auth.Grup", 5]}}}, ["E016", "E016"]),
+        ({"TRIGGERS": ["auth.User"]}, ["E017"]),
+        ({"TRIGGERS": {"auth.Usr": ["auth.Group"]}}, ["E017"]),
+        ({"TRIGGERS": {"auth.User": ["auth.Grup"]}}, ["E017"]),
+        ({"TRIGGERS": {"auth.User": None}}, ["E017"]),
+        ({"WRITES": 1}, ["E018"]),
+        ({"WRITES": {"f()": []}}, ["E018"]),
+        ({"WRITES": {"f": ["auth.Grup"]}}, ["E018"]),
+        ({"WRITES": {"f": ["auth.Group"], "g": []}, "TRIGGERS": {"auth.User": ()}}, []),
         ({"MODELS": {"auth.Usr": {}}}, ["W001"]),
         ({"MODELS": {"nosuchapp.*": {}}}, ["W001"]),
         ({"MODELS": {"auth.User": {"TTL": 5}, "auth.*": {}, "*": {}, "sites.Site": None}}, []),
@@ -114,6 +128,31 @@ def test_every_problem_has_a_hint():
 
 def test_a_model_with_wrong_options_is_not_cached_by_a_wider_pattern():
     assert options("auth.User", **{"auth.*": {"TTL": 5}, "auth.User": {"TTL": "x"}}) is None
+
+
+def test_a_routine_whose_declaration_is_wrong_may_write_anything():
+    config = read_settings({"WRITES": {"F": ["auth.Group"], "g": ["auth.Grup"]}})
+    assert config.writes == {"f": {"auth_group"}}
+
+
+def test_what_follows_is_followed():
+    config = read_settings(
+        {
+            "TRIGGERS": {
+                "auth.User": ["auth.Group"],
+                "auth.Group": ["sites.Site"],
+                "sites.Site": ["auth.User"],
+            }
+        }
+    )
+    assert config.triggers["auth_user"] == {"auth_user", "auth_group", "django_site"}
+
+
+def test_what_is_depended_on_is_published_and_not_cached():
+    config = read_settings({"MODELS": {"auth.User": {"DEPENDS_ON": ["auth.Group"]}}})
+    assert "auth_group" in config.published
+    assert "auth_group" not in config.tables
+    assert "django_site" not in config.published
 
 
 def messages(settings, **raw):
