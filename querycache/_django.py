@@ -14,7 +14,8 @@ from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
-from django.db.models.sql import Query
+from django.db.models.query import RawQuerySet
+from django.db.models.sql import Query, RawQuery
 from django.db.models.sql.compiler import (
     SQLCompiler,
     SQLDeleteCompiler,
@@ -36,6 +37,7 @@ __all__ = [
     "BaseDatabaseWrapper",
     "CursorWrapper",
     "Query",
+    "RawQuery",
     "SQLCompiler",
     "SQLDeleteCompiler",
     "SQLInsertCompiler",
@@ -44,6 +46,7 @@ __all__ = [
     "commit_again",
     "compiled_as",
     "compiles_anew",
+    "copy_of_raw",
     "deletes_in_database",
     "has_no_transaction",
     "has_open_statement",
@@ -81,6 +84,14 @@ def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exc
 def compiles_anew(compiler: SQLCompiler) -> None:
     """Take back ``compiled_as``."""
     del compiler.as_sql
+
+
+def copy_of_raw(queryset: "RawQuerySet[Any]") -> "RawQuerySet[Any]":
+    """Return a copy of a raw queryset, which is not evaluated yet."""
+    copy: RawQuerySet[Any] = queryset._clone()  # type: ignore[attr-defined]
+    if hasattr(queryset, "_fetch_mode"):  # Django 6.1 leaves it out
+        copy._fetch_mode = queryset._fetch_mode  # type: ignore[attr-defined]
+    return copy
 
 
 def result_width(compiler: SQLCompiler, result_type: str) -> int | None:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from querycache.checks import check_settings
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
-from querycache.management.figures import human_duration, percentage, remarks
+from querycache.management.figures import bypasses, human_duration, percentage, remarks
 from querycache.models import QueryCache
 from querycache.options import Table
 from querycache.querysets import flush, get_stats, invalidate
@@ -99,6 +99,7 @@ class QueryCacheAdmin(ModelAdmin):
                 for table in sorted(config.tables.values(), key=lambda table: table.label)
             ],
             "remarks": list(remarks(stats)) if stats else [],
+            "bypasses": bypasses(stats) if stats else [],
             "total": row(_("All models"), stats.total if stats else None),
             "may_flush": self.has_flush_permission(request),
         }

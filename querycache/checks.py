@@ -4,12 +4,13 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import router
+from django.db import connections, router
 
 from querycache.conf import get_config
 from querycache.options import Config
@@ -29,7 +30,12 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
         )
         for problem in config.problems
     ]
-    return [*messages, *_check_cache(config), *_check_routers(config)]
+    return [
+        *messages,
+        *_check_cache(config),
+        *_check_routers(config),
+        *_check_tenants(config),
+    ]
 
 
 def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
@@ -79,4 +85,32 @@ def _check_routers(config: Config) -> Iterator[checks.CheckMessage]:
             hint="If it is a replica, declare it: QUERYCACHE['REPLICAS'] = "
             f'{{"{alias}": {{"OF": "{primary}", "MAX_LAG": 5}}}}, in seconds.',
             id="querycache.W004",
+        )
+
+
+_TENANT_APPS = {
+    "django_tenants",
+    "django_pgschemas",
+    "tenant_schemas",
+    "django_rls",
+    "django_rls_tenants",
+}
+"""Packages that show the same SQL other rows, by schema or by row-level security."""
+
+
+def _check_tenants(config: Config) -> Iterator[checks.CheckMessage]:
+    """Look for tenants that nothing in a key tells apart."""
+    if config.namespace is not None or not config.models:
+        return
+    installed = sorted(_TENANT_APPS.intersection(app.name for app in apps.get_app_configs()))
+    # The connection of django-tenants says which schema it is set to, and that is in the key.
+    if installed and not any(
+        hasattr(connection, "schema_name") for connection in connections.all()
+    ):
+        yield checks.Warning(
+            f"{installed[0]} is installed, and QUERYCACHE has no NAMESPACE: unless what it does is "
+            "seen (SET, set_config), a tenant may be given the rows of another.",
+            hint="Name a callable that returns the name of the current tenant: "
+            'QUERYCACHE["NAMESPACE"] = "shop.tenants.current".',
+            id="querycache.W005",
         )

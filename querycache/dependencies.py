@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from querycache import sql
-from querycache._django import Query, nodes_of, parts_of, table_names
+from querycache._django import Query, RawQuery, nodes_of, parts_of, table_names
 from querycache.exceptions import Reason, Uncacheable
 from querycache.options import Table, normalized_table
 
 
 def tables_of(
-    query: Query | None, statement: str, vendor: str, tables: Mapping[str, Table]
+    query: Query | RawQuery, statement: str, vendor: str, tables: Mapping[str, Table]
 ) -> list[Table]:
     """
-    Return the tables that a statement depends on, by name; ``query`` is what was compiled to it.
+    Return the tables that the statement of a query depends on, by name.
 
     Both the tree and the SQL are asked, and what either of them names counts: an expression may
     hide a table from the tree (RawSQL), a construct may hide one from the parser. A table of the
@@ -22,7 +22,7 @@ def tables_of(
     Raises ``Uncacheable`` if one of them is not opted in, or if the SQL is not understood.
     """
     names = sql.tables_read(statement, vendor)
-    if query is not None:
+    if isinstance(query, Query):
         names |= tables_in_tree(query) & sql.identifiers(statement, vendor)
     for name in sorted(names):
         if name not in tables:

@@ -11,7 +11,7 @@ of its content, so that neither a foreign value nor one moved from another key i
 import functools
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Final, NamedTuple
@@ -53,6 +53,12 @@ def encode(key: str, tokens: bytes, loaded: Loaded) -> bytes:
 def is_fresh(entry: bytes, tokens: bytes) -> bool:
     """Say whether the entry was read under exactly these generations."""
     return entry.startswith(tokens, _SIGNATURE_SIZE)
+
+
+def tokens_of(entry: bytes) -> Iterator[bytes]:
+    """Yield the generations that an entry was read under, and then whatever follows them."""
+    for start in range(_SIGNATURE_SIZE, len(entry), TOKEN_SIZE):
+        yield entry[start : start + TOKEN_SIZE]
 
 
 def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:

@@ -1,6 +1,8 @@
 """Why a query is, or is not, answered from the cache."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from time import time
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -21,7 +23,8 @@ class Explanation:
 
     ``reason`` and ``detail`` say why it is not cacheable. ``ttl`` is in seconds and ``ttl_source``
     where it comes from: a pattern of the settings, or ``cached()``. ``cached`` says whether a fresh
-    entry is in the store now, None if the store does not answer.
+    entry is in the store now, None if the store does not answer; ``age`` is in seconds, ``size`` in
+    bytes, and ``died`` says of a stale one what made it so.
     """
 
     sql: str
@@ -33,6 +36,9 @@ class Explanation:
     ttl: float | None = None
     ttl_source: str = ""
     cached: bool | None = None
+    age: float | None = None
+    size: int = 0
+    died: str = ""
 
     @property
     def cacheable(self) -> bool:
@@ -45,17 +51,24 @@ class Explanation:
             detail = f" ({self.detail})" if self.detail else ""
             lines.append(f"cacheable     no, {self.reason}: {self.reason.explanation}{detail}")
             return "\n".join(lines)
-        found = {True: "yes", False: "no", None: "unknown, the cache does not answer"}[self.cached]
         return "\n".join(
             [
                 *lines,
                 "cacheable     yes",
-                f"in the cache  {found}",
+                f"in the cache  {self._found}",
                 f"TTL           {self.ttl:g} seconds, from {self.ttl_source!r}",
                 f"depends on    {', '.join(self.tables)}",
                 f"key           {self.key}",
             ]
         )
+
+    @property
+    def _found(self) -> str:
+        if self.cached is None:
+            return "unknown, the cache does not answer"
+        if self.age is not None:
+            return f"yes, for {self.age:.1f} seconds, {self.size:,} bytes"
+        return f"no, the last entry died of {self.died}" if self.died else "no"
 
 
 def explain(queryset: QuerySet[Any, Any]) -> Explanation:
@@ -80,10 +93,35 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
         return Explanation("", using, Reason.EMPTY)
     except Uncacheable as refusal:
         return Explanation(statement, using, refusal.reason, refusal.detail)
-    try:
-        found = generations.look(plan.key, plan.dependencies).loaded is not None
-    except StoreFailed:
-        found = None
-    return Explanation(
-        statement, using, None, "", plan.key, plan.shape.tables, plan.ttl, plan.ttl_source, found
+    explanation = Explanation(
+        statement,
+        using,
+        key=plan.key,
+        tables=plan.shape.tables,
+        ttl=plan.ttl,
+        ttl_source=plan.ttl_source,
     )
+    with suppress(StoreFailed):
+        return _with_entry(explanation, plan)
+    return explanation
+
+
+def _with_entry(explanation: Explanation, plan: reads.Plan) -> Explanation:
+    found = generations.inspect(plan.key, plan.dependencies)
+    if found.loaded is not None:
+        age = max(0.0, time() - found.loaded.at)
+        return replace(explanation, cached=True, age=age, size=found.size)
+    causes = dict(zip(plan.dependencies, _causes(plan), strict=True))
+    died = ", ".join(
+        causes[name] if name else "a restart or a replacement of the server"
+        for name in found.changed
+    )
+    if found.fenced:
+        died = ", ".join(f"{causes[name]} that is not over" for name in found.fenced)
+    return replace(explanation, cached=False, size=found.size, died=died)
+
+
+def _causes(plan: reads.Plan) -> list[str]:
+    """Say of each dependency, in their order, what changes it."""
+    writes = [f"a write to {table}" for table in plan.shape.tables]
+    return ["a flush", "a write that may have changed any table", *writes]

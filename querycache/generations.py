@@ -28,17 +28,17 @@ from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from django.conf import settings
+from django.apps import apps
 from django.db import connections
 
 from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.databases import EPOCH
-from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh
+from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh, tokens_of
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
-from querycache.stores.base import FENCE_SECONDS
+from querycache.stores.base import FENCE_SECONDS, is_mark
 from querycache.transactions import state_of
 
 logger = logging.getLogger("querycache")
@@ -58,11 +58,7 @@ class Look(NamedTuple):
 
 def look(key: str, dependencies: Sequence[str]) -> Look:
     """Look for a fresh entry. Raises ``StoreFailed``."""
-    if get_store().unsettled:
-        settle()
-    if _debts or _unfenced:
-        pay_debts()
-    found: Found = _ask_unless_failing("look", key, dependencies)
+    found = _find(key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
@@ -72,6 +68,49 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     if set(map(len, found.tokens)) != {TOKEN_SIZE}:  # foreign bytes, whose lengths add up
         return Look(None, b"")
     return Look(None, tokens)
+
+
+def _find(key: str, dependencies: Sequence[str]) -> Found:
+    if get_store().unsettled:
+        settle()
+    if _debts or _unfenced:
+        pay_debts()
+    found: Found = _ask_unless_failing("look", key, dependencies)
+    return found
+
+
+class Inspection(NamedTuple):
+    """
+    What is in the store under a key, fresh or not; ``size`` is in bytes, 0 if nothing is.
+
+    ``changed`` are the dependencies that made it stale, None for a server that was restarted from a
+    dump or replaced; ``fenced`` are those that are just being written.
+    """
+
+    loaded: Loaded | None
+    size: int
+    changed: list[str | None]
+    fenced: list[str]
+
+
+def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
+    """Say what is in the store, and why it is stale if it is. Raises ``StoreFailed``."""
+    found = _find(key, dependencies)
+    tokens = found.incarnation + b"".join(found.tokens)
+    fenced = [
+        name for name, token in zip(dependencies, found.tokens, strict=True) if is_mark(token)
+    ]
+    entry = found.entry or b""
+    if is_fresh(entry, tokens):
+        return Inspection(decode(key, entry, tokens), len(entry), [], fenced)
+    names: list[str | None] = [None] * bool(found.incarnation) + list(dependencies)
+    now = [found.incarnation] * bool(found.incarnation) + found.tokens
+    changed = [
+        name
+        for name, then, token in zip(names, tokens_of(entry), now, strict=False)
+        if then != token
+    ]
+    return Inspection(None, len(entry), changed, fenced)
 
 
 def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float, max_bytes: int) -> None:
@@ -236,7 +275,7 @@ def pay_debts() -> None:
 
 @atexit.register
 def _pay_debts_at_exit() -> None:
-    if not settings.configured:  # imported, and not used
+    if not apps.ready:  # imported, and not used
         return
     forget_failure()  # there is no later
     settle()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from querycache import dependencies, sql
-from querycache._django import Query
+from querycache._django import Query, RawQuery
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
 from querycache.options import Config
@@ -41,29 +41,29 @@ _LONG_SQL: Final = 4096
 Characters. A longer text is remembered by its skeleton only, which lists of all lengths share.
 """
 
-_shapes: Memory[tuple[str, str], Shape] = Memory(_SHAPES)
+_shapes: Memory[tuple[str, type, str], Shape] = Memory(_SHAPES)
 
 
-def shape_of(query: Query | None, statement: str, vendor: str, config: Config) -> Shape:
+def shape_of(query: Query | RawQuery, statement: str, vendor: str, config: Config) -> Shape:
     """
-    Return the shape of a statement; never raises ``Uncacheable``.
-
-    ``query`` is what it was compiled from, None if it was written by hand.
+    Return the shape of the statement of a query; never raises ``Uncacheable``.
     """
-    shape = _shapes.get((vendor, statement))
+    # A query that was compiled may read tables that only its tree tells.
+    kind = type(query)
+    shape = _shapes.get((vendor, kind, statement))
     if shape is not None:
         return shape
     skeleton = sql.skeleton(statement)
-    shape = _shapes.get((vendor, skeleton))
+    shape = _shapes.get((vendor, kind, skeleton))
     if shape is None:
         shape = _make_shape(query, skeleton, vendor, config)
-        _shapes.put((vendor, skeleton), shape)
+        _shapes.put((vendor, kind, skeleton), shape)
     if len(statement) <= _LONG_SQL:
-        _shapes.put((vendor, statement), shape)
+        _shapes.put((vendor, kind, statement), shape)
     return shape
 
 
-def _make_shape(query: Query | None, skeleton: str, vendor: str, config: Config) -> Shape:
+def _make_shape(query: Query | RawQuery, skeleton: str, vendor: str, config: Config) -> Shape:
     try:
         tables = dependencies.tables_of(query, skeleton, vendor, config.tables)
     except Uncacheable as refusal:

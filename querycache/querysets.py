@@ -11,15 +11,17 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import connections
 from django.db.models import Model, QuerySet
+from django.db.models.query import RawQuerySet
 
 from querycache import changes, generations, invalidation
 from querycache.conf import get_config, is_valid_ttl
 from querycache.dependencies import tables_in_tree
+from querycache.raw import cached_raw
 from querycache.reads import HINT, Hint, bypassed
 from querycache.sql import Change
 from querycache.stats import Stats, names_of, statistics, stats_from
 
-Q = TypeVar("Q", bound="QuerySet[Any, Any]")
+Q = TypeVar("Q", bound="QuerySet[Any, Any] | RawQuerySet[Any]")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -28,12 +30,14 @@ def cached(queryset: Q, *, ttl: float | None = None) -> Q:
     """
     Return a copy of a queryset whose answer is kept for ``ttl`` seconds.
 
-    Without ``ttl`` it is that of its models, which must be opted in all the same. Raises
-    ``TypeError`` for what is not a queryset, ``ValueError`` for a TTL that is not above 0 or longer
-    than a year.
+    Without ``ttl`` it is that of its models, which must be opted in all the same. A raw queryset
+    (``Model.objects.raw()``) is cached in this way only. Raises ``TypeError`` for what is not a
+    queryset, ``ValueError`` for a TTL that is not above 0 or longer than a year.
     """
     if ttl is not None and not is_valid_ttl(ttl):
         raise ValueError(f"ttl must be seconds, above 0 and at most a year, not {ttl!r}")
+    if isinstance(queryset, RawQuerySet):
+        return cast("Q", cached_raw(queryset, ttl))
     return _with_hint(queryset, Hint(cache=True, ttl=ttl))
 
 

@@ -312,9 +312,6 @@ def note(
     if loaded is not None:
         statistics.count_hit(label, took, loaded.cost)
     else:
-        statistics.count(label, _COUNTED_AS[outcome])
+        statistics.count(label, "misses" if reason is None else reason.value)
     for reads in recorders():
         reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
-
-
-_COUNTED_AS: Final[dict[Outcome, str]] = {"miss": "misses", "bypass": "bypasses"}

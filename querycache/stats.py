@@ -11,10 +11,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final
 
-from querycache.exceptions import StoreFailed
+from querycache.exceptions import Reason, StoreFailed
 
 PUBLISH_SECONDS: Final = 1.0
 _QUEUE_LENGTH: Final = 10_000
@@ -28,20 +28,26 @@ class ModelStats:
     """
     The counts of one model, or of all of them.
 
-    ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had taken
-    for the rows of these hits. Of ``verified`` hits the database was asked too, and ``mismatches``
-    differed from it without an explanation.
+    ``reasons`` are those of the bypasses, by the value of their ``Reason``. ``hit_us`` are the
+    microseconds that hits took, ``load_us`` those that the database had taken for the rows of these
+    hits. Of ``verified`` hits the database was asked too, and ``mismatches`` differed from it
+    without an explanation.
     """
 
     hits: int = 0
     misses: int = 0
     fills: int = 0
-    bypasses: int = 0
     invalidations: int = 0
     verified: int = 0
     mismatches: int = 0
     hit_us: int = 0
     load_us: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def bypasses(self) -> int:
+        """How many reads went to the database, for whatever reason."""
+        return sum(self.reasons.values())
 
     @property
     def reads(self) -> int:
@@ -59,10 +65,14 @@ class ModelStats:
         return (self.load_us - self.hit_us) / 1_000_000
 
     def __add__(self, other: "ModelStats") -> "ModelStats":
-        return ModelStats(*(getattr(self, name) + getattr(other, name) for name in COUNTED))
+        return ModelStats(
+            **{name: getattr(self, name) + getattr(other, name) for name in COUNTED},
+            reasons=dict(Counter(self.reasons) + Counter(other.reasons)),
+        )
 
 
-COUNTED: Final = tuple(field.name for field in fields(ModelStats))
+COUNTED: Final = tuple(field.name for field in fields(ModelStats) if field.name != "reasons")
+REASONS: Final = tuple(reason.value for reason in Reason)
 EVENTS: Final = ("incidents", "late_writes")
 """What is counted of no model, under the empty label."""
 
@@ -94,7 +104,7 @@ def name_of(label: str, counted: str) -> str:
 def names_of(labels: Iterable[str]) -> list[str]:
     """Return the names of all counters of some models, and of those of no model."""
     return [
-        *(name_of(label, counted) for label in labels for counted in COUNTED),
+        *(name_of(label, counted) for label in labels for counted in (*COUNTED, *REASONS)),
         *(name_of("", event) for event in EVENTS),
     ]
 
@@ -103,7 +113,12 @@ def stats_from(labels: Iterable[str], counts: Mapping[str, int]) -> Stats:
     """Put counters together again."""
     return Stats(
         {
-            label: ModelStats(*(counts.get(name_of(label, name), 0) for name in COUNTED))
+            label: ModelStats(
+                **{name: counts.get(name_of(label, name), 0) for name in COUNTED},
+                reasons={
+                    name: number for name in REASONS if (number := counts.get(name_of(label, name)))
+                },
+            )
             for label in labels
         },
         *(counts.get(name_of("", event), 0) for event in EVENTS),
@@ -139,7 +154,11 @@ class Statistics:
         self._in_background = in_background
 
     def count(self, label: str, counted: str) -> None:
-        """Count one more. ``counted`` is a field of ``ModelStats``, or an event of no model."""
+        """
+        Count one more.
+
+        ``counted`` is a field of ``ModelStats``, the value of a ``Reason``, or one of ``EVENTS``.
+        """
         self._append((label, counted, 0, 0))
 
     def count_hit(self, label: str, hit_us: int, load_us: int) -> None:

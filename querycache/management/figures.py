@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
 
+from querycache.exceptions import Reason
 from querycache.stats import Stats
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
@@ -19,6 +20,16 @@ def human_duration(seconds: float) -> str:
 def percentage(share: float) -> str:
     """Return a share of 0.0 to 1.0 as percent, which is 100 only where nothing is missing."""
     return f"{share if share == 1 else min(share, 0.999):.1%}"
+
+
+def bypasses(stats: Stats) -> list[tuple[str, Reason, int]]:
+    """Return the model, the reason and the number of all bypasses, the most frequent first."""
+    found = [
+        (label, Reason(reason), number)
+        for label, counts in stats.models.items()
+        for reason, number in counts.reasons.items()
+    ]
+    return sorted(found, key=lambda item: (-item[2], item[0]))
 
 
 def remarks(stats: Stats) -> Iterator[tuple[str, bool]]:

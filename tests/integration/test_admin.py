@@ -9,8 +9,10 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.urls import resolve, reverse
+from django.utils.html import escape
 
 import querycache
+from querycache.exceptions import Reason
 from querycache.options import ModelOptions, Table
 from querycache.recorder import record_reads
 from querycache.stats import ModelStats, Stats
@@ -152,6 +154,14 @@ def test_the_panel_counts_reads(viewer):
     assert after.bypasses - before.bypasses == 1
     assert after.reads - before.reads == 5
     assert after.invalidations > before.invalidations
+
+
+def test_the_panel_says_why_reads_went_to_the_database(viewer):
+    list(Author.objects.order_by("?"))
+    page = viewer.get(PANEL)
+    found = {(label, reason.value): number for label, reason, number in page.context["bypasses"]}
+    assert found["testapp.Author", "unknown-function"] >= 1
+    assert escape(Reason.UNKNOWN_FUNCTION.explanation) in page.text
 
 
 def test_the_panel_says_where_a_ttl_comes_from(viewer, settings):

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 
 import querycache
 from querycache import generations
+from querycache.exceptions import Reason
 from querycache.management.expressions import EXPRESSIONS, METHODS, NotUnderstood, queryset_from
 from querycache.management.figures import human_duration, percentage
 from querycache.recorder import record_reads
@@ -60,7 +61,7 @@ def dead_store(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        ([], "{flush,stats,explain}"),
+        ([], "{flush,invalidate,stats,explain}"),
         (["flush"], "manage.py querycache flush shop.Product"),
         (["stats"], "manage.py querycache stats --json"),
         (["explain"], 'manage.py querycache explain "shop.Product.objects.filter'),
@@ -123,6 +124,33 @@ def test_flush_of_models_leaves_the_others():
     assert outcome_of_reading(User.objects) == "hit"
 
 
+def test_invalidate_forgets_models_of_one_database_or_of_all():
+    outcome_of_reading(Author.objects)
+    outcome_of_reading(Book.objects)
+    output = run("invalidate", "testapp.Author", "--database", "default")
+    assert output == "Forgot what was read of testapp.Author.\n"
+    assert outcome_of_reading(Author.objects) == "miss"
+    assert outcome_of_reading(Book.objects) == "hit"
+    run("invalidate", "testapp.Author", "testapp.Book")
+    assert outcome_of_reading(Book.objects) == "miss"
+    with pytest.raises(CommandError, match="no database 'nowhere'; there are default"):
+        run("invalidate", "testapp.Author", "--database", "nowhere")
+    with pytest.raises(CommandError, match="not opted in"):
+        run("invalidate", "testapp.Secret")
+    with pytest.raises(CommandError, match="app.Model"):
+        run("invalidate")
+
+
+def test_invalidate_leaves_other_databases_alone(using):
+    if using == "default":
+        pytest.skip("it is the database that is invalidated")
+    outcome_of_reading(Author.objects.using(using))
+    run("invalidate", "testapp.Author", "--database", "default")
+    assert outcome_of_reading(Author.objects.using(using)) == "hit"
+    run("invalidate", "testapp.Author", "--database", using)
+    assert outcome_of_reading(Author.objects.using(using)) == "miss"
+
+
 def test_flush_of_a_wrong_model_flushes_nothing():
     outcome_of_reading(Author.objects)
 
@@ -157,8 +185,8 @@ def test_flush_says_what_is_wrong_with_a_model(label, message):
 # stats --------------------------------------------------------------------------------------------
 
 
-def counts_of(label: str) -> dict[str, float]:
-    counts: dict[str, float] = json.loads(run("stats", "--json"))["models"][label]
+def counts_of(label: str) -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads(run("stats", "--json"))["models"][label]
     return counts
 
 
@@ -170,6 +198,8 @@ def test_stats_count_reads():
         outcome_of_reading(Author.objects)
     after = counts_of("testapp.Author")
 
+    reasons = after.pop("reasons"), before.pop("reasons")
+    assert reasons[0]["bypassed"] - reasons[1].get("bypassed", 0) == 1
     grown = {name: after[name] - before[name] for name in after}
     assert grown["reads"] == 5
     assert grown["hits"] == 3
@@ -189,6 +219,20 @@ def test_stats_are_a_table_with_a_total():
     assert header.endswith("time saved")
     assert len({len(line) for line in [header, *rows, total]}) == 1
     assert any(row.startswith("testapp.Author ") for row in rows)
+
+
+def test_stats_say_why_reads_went_to_the_database():
+    for _ in range(3):
+        outcome_of_reading(Author.objects.order_by("?"))
+    outcome_of_reading(querycache.uncached(Author.objects.all()))
+    lines = run("stats").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("bypasses of"))
+    assert lines[start].split() == ["bypasses", "of", "reads", "reason"]
+    found = [line.split(maxsplit=3) for line in lines[start + 1 :] if "Author" in line]
+    assert ["testapp.Author", "unknown-function"] in [[label, name] for label, _, name, _ in found]
+    counts = [int(number.replace(",", "")) for _, number, _, _ in found]
+    assert counts == sorted(counts, reverse=True)
+    assert Reason.UNCACHED.explanation in [about for *_, about in found]
 
 
 def test_stats_say_what_else_there_is_to_say(settings):

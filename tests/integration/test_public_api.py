@@ -6,14 +6,24 @@ from contextlib import closing
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 from django.db.models import Count, Q
 
 import querycache
-from querycache import CacheQuerySet, ainvalidate, bypass, cached, explain, invalidate, uncached
+from querycache import (
+    CacheQuerySet,
+    ainvalidate,
+    bypass,
+    cached,
+    explain,
+    generations,
+    invalidate,
+    uncached,
+)
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from querycache.stores import get_store
+from querycache.transactions import state_of
 from tests.plainapp.models import Plain
 from tests.testapp.models import Author, Book, Secret, Tag
 
@@ -274,6 +284,45 @@ def test_explain_tells_what_will_happen_and_does_not_do_it(count_sql):
     assert after.cached is True
     assert "in the cache  yes" in str(after)
     assert explain(cached(queryset, ttl=5)).ttl_source == "cached()"
+
+
+def died(queryset):
+    explanation = explain(queryset)
+    assert explanation.cached is False
+    assert explanation.age is None
+    return explanation.died
+
+
+def test_explain_tells_what_is_in_the_cache_and_of_what_the_last_entry_died():
+    queryset = Book.objects.filter(author__name="Herbert")
+    assert died(queryset) == ""  # there was none
+    list(queryset.all())
+    explanation = explain(queryset)
+    assert 0 <= explanation.age < 60
+    assert explanation.size > 100
+    assert f"{explanation.size:,} bytes" in str(explanation)
+    Author.objects.create(name="Le Guin")
+    assert died(queryset) == "a write to testapp_author"
+    assert "no, the last entry died of a write to testapp_author" in str(explain(queryset))
+    Book.objects.update(pages=1)
+    assert died(queryset) == "a write to testapp_author, a write to testapp_book"
+    list(queryset.all())
+    querycache.flush()
+    assert died(queryset) == "a flush"
+    list(queryset.all())
+    with connections["default"].cursor() as cursor:
+        cursor.execute("EXPLAIN SELECT 1")
+    assert died(queryset) == "a write that may have changed any table"
+
+
+@pytest.mark.parametrize("store_alias", ["redis", "locmem"], indirect=True)
+def test_explain_tells_of_a_write_that_is_not_over(store):
+    list(Author.objects.all())
+    dependencies = state_of(connections["default"]).database(connections["default"]).changed
+    writer = generations.fence(dependencies(["testapp_author"]))
+    assert died(Author.objects.all()) == "a write to testapp_author that is not over"
+    generations.release(dependencies(["testapp_author"]), writer)
+    assert died(Author.objects.all()) == "a write to testapp_author"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from django.db import connections, transaction
 
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
+from tests import servers
 from tests.testapp.models import Tag
 from tests.threads import elsewhere
 
@@ -234,3 +235,51 @@ def test_a_database_that_is_attached_is_not_followed(using, fresh, tmp_path):
     with record_reads() as reads:
         list(Tag.objects.all())
     assert reads[0].reason == Reason.UNKNOWN_SESSION
+
+
+# django-tenants -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tenants(new_alias):
+    """An alias with the backend of django-tenants, and a schema for each of two tenants."""
+    if "postgresql" not in connections:
+        pytest.skip(servers.missing("postgresql") or "there is no PostgreSQL")
+    given = connections["postgresql"].settings_dict
+    alias = new_alias("tenants", **{**given, "ENGINE": "django_tenants.postgresql_backend"})
+    for name in ("one", "two"):
+        execute("postgresql", f"CREATE SCHEMA {name}")
+        execute("postgresql", f"CREATE TABLE {name}.testapp_tag (LIKE public.testapp_tag)")
+        execute("postgresql", f"INSERT INTO {name}.testapp_tag (id, name) VALUES (1, '{name}')")
+    yield alias
+    connections[alias].close()
+    for name in ("one", "two"):
+        execute("postgresql", f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_each_tenant_of_django_tenants_sees_its_own(using, tenants):
+    connection = connections[tenants]
+    for expected in ("miss", "hit", "hit"):
+        for name in ("one", "two"):
+            # It tells the session as it makes a cursor, and for a hit there is none.
+            connection.set_schema(name)
+            assert names(tenants) == ([name], expected)
+    connection.set_schema("one")
+    Tag.objects.using(tenants).update(name="changed")
+    assert names(tenants)[0] == ["changed"]
+    connection.set_schema("two")
+    assert names(tenants)[0] == ["two"]
+    connection.set_schema_to_public()
+    assert names(tenants)[0] == []
+
+
+@pytest.mark.parametrize("using", ["postgresql"], indirect=True)
+def test_tenants_keep_apart_in_transactions_and_with_their_session_lost(using, tenants):
+    connection = connections[tenants]
+    for name in ("one", "two"):
+        with transaction.atomic(using=tenants):
+            connection.set_schema(name)
+            assert names(tenants)[0] == [name]
+        connection.close()
+        assert names(tenants)[0] == [name]

@@ -90,7 +90,7 @@ def test_processes_add_up(store):
         "from querycache import conf, stores\n"
         "conf.get_config.cache_clear(); stores.forget_store()\n"
         "from querycache.stats import statistics\n"
-        "for _ in range(1000): statistics.count('testapp.Author', 'bypasses')\n"
+        "for _ in range(1000): statistics.count('testapp.Author', 'uncached')\n"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     processes = [
@@ -103,11 +103,11 @@ def test_processes_add_up(store):
 def test_a_forked_child_counts_for_itself():
     statistics.publish()
     before = counted()
-    statistics.count("testapp.Author", "bypasses")
+    statistics.count("testapp.Author", "uncached")
     child = os.fork()
     if child == 0:
         statistics.connect(None)
-        statistics.count("testapp.Author", "bypasses")
+        statistics.count("testapp.Author", "uncached")
         os._exit(0 if statistics._pending.total() == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert difference(counted(), before)["bypasses"] == 1
@@ -148,7 +148,7 @@ def test_the_queue_does_not_grow_without_bound():
 
 
 def test_arithmetic():
-    stats = ModelStats(hits=3, misses=1, bypasses=2, hit_us=1_000, load_us=2_001_000)
+    stats = ModelStats(hits=3, misses=1, reasons={"uncached": 2}, hit_us=1_000, load_us=2_001_000)
     assert stats.reads == 6
     assert stats.hit_rate == 0.5
     assert stats.saved_seconds == 2.0
@@ -160,7 +160,7 @@ def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(set
     """On SQLite, a write of the thread would make a transaction fail that is about to write."""
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "db"}
     before = counted()
-    statistics.count("testapp.Author", "bypasses")
+    statistics.count("testapp.Author", "uncached")
     assert not statistics._in_background()
     request_finished.disconnect(close_old_connections)
     try:

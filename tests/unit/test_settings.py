@@ -1,6 +1,9 @@
 """How QUERYCACHE is read: patterns, options, and what check says of mistakes."""
 
+from types import SimpleNamespace
+
 import pytest
+from django.apps import apps
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -173,6 +176,18 @@ def test_check_warns_of_a_dummy_cache(settings):
     (message,) = messages(settings, CACHE="dummy")
     assert isinstance(message, checks.Warning)
     assert message.id == "querycache.W002"
+
+
+@pytest.mark.parametrize("app", ["django_rls", "django_pgschemas"])
+def test_check_warns_of_tenants_that_nothing_tells_apart(app, settings, monkeypatch):
+    configs = [*apps.get_app_configs(), SimpleNamespace(name=app)]
+    monkeypatch.setattr(apps, "get_app_configs", lambda: configs)
+    (message,) = messages(settings, MODELS={"auth.User": {}})
+    assert message.id == "querycache.W005"
+    assert app in message.msg
+    namespace = "django.utils.translation.get_language"
+    assert messages(settings, MODELS={"auth.User": {}}, NAMESPACE=namespace) == []
+    assert messages(settings) == []
 
 
 def test_check_warns_of_a_cache_of_each_process_outside_debug(settings):

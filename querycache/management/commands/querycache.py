@@ -13,7 +13,7 @@ from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
 from querycache.explanations import explain
 from querycache.management.expressions import EXAMPLE, NotUnderstood, model_named, queryset_from
-from querycache.management.figures import human_duration, percentage, remarks
+from querycache.management.figures import bypasses, human_duration, percentage, remarks
 from querycache.querysets import flush, get_stats, invalidate
 from querycache.stats import ModelStats, Stats
 
@@ -41,7 +41,9 @@ class Command(BaseCommand):
         parser.epilog = (
             "Options that every command has, such as --settings, go before the sub-command."
         )
-        commands = parser.add_subparsers(title="sub-commands", metavar="{flush,stats,explain}")
+        commands = parser.add_subparsers(
+            title="sub-commands", metavar="{flush,invalidate,stats,explain}"
+        )
         commands.required = True
 
         def add(name: str, run: Callable[..., None], about: str, *examples: str) -> CommandParser:
@@ -64,6 +66,18 @@ class Command(BaseCommand):
             " shop.Product shop.Review",
         )
         flushing.add_argument("models", nargs="*", metavar="app.Model", help="default: everything")
+
+        invalidating = add(
+            "invalidate",
+            self.invalidate,
+            "Forget what was read of some models that were changed past Django.",
+            " shop.Product shop.Review",
+            " --database legacy shop.Product",
+        )
+        invalidating.add_argument("models", nargs="+", metavar="app.Model")
+        invalidating.add_argument(
+            "--database", metavar="ALIAS", help="the one that has changed; default: every one"
+        )
 
         counts = add(
             "stats",
@@ -105,13 +119,17 @@ class Command(BaseCommand):
             flush()
             self.stdout.write(self.style.SUCCESS("Forgot everything."))
             return
+        self.invalidate(models, None)
+
+    def invalidate(self, models: list[str], database: str | None, **options: Any) -> None:
+        _check_alias(database)
         targets = [model_named(label) for label in models]
         for target in targets:
             if target not in get_config().models:
                 raise CommandError(
                     f"{target._meta.label} is not opted in: QUERYCACHE['MODELS'] does not name it"
                 )
-        invalidate(*targets)
+        invalidate(*targets, using=database)
         labels = ", ".join(target._meta.label for target in targets)
         self.stdout.write(self.style.SUCCESS(f"Forgot what was read of {labels}."))
 
@@ -126,12 +144,23 @@ class Command(BaseCommand):
             header, *lines = _aligned([COLUMNS, *(_cells(*row) for row in rows)])
             self.stdout.write(self.style.MIGRATE_HEADING(header))
             self.stdout.write("\n".join(lines))
+            self._show_bypasses(stats)
             for remark, is_trouble in remarks(stats):
                 self.stdout.write(self.style.WARNING(remark) if is_trouble else remark)
 
+    def _show_bypasses(self, stats: Stats) -> None:
+        found = bypasses(stats)
+        if not found:
+            return
+        header = ("bypasses of", "reads", "reason")
+        rows = [(label, f"{number:,}", str(reason)) for label, reason, number in found]
+        heading, *lines = _aligned([header, *rows], left=(0, 2))
+        self.stdout.write(self.style.MIGRATE_HEADING(f"\n{heading}"))
+        for line, (_, reason, _) in zip(lines, found, strict=True):
+            self.stdout.write(f"{line}  {reason.explanation}")
+
     def explain(self, queryset: str, database: str | None, **options: Any) -> None:
-        if database is not None and database not in connections:
-            raise CommandError(f"no database '{database}'; there are {', '.join(connections)}")
+        _check_alias(database)
         try:
             explanation = explain(queryset_from(queryset, database))
         except NotUnderstood:
@@ -140,6 +169,11 @@ class Command(BaseCommand):
         except Exception as error:
             raise CommandError(f"Django cannot make SQL of this: {error}") from error
         self.stdout.write(str(explanation))
+
+
+def _check_alias(database: str | None) -> None:
+    if database is not None and database not in connections:
+        raise CommandError(f"no database '{database}'; there are {', '.join(connections)}")
 
 
 def _cells(label: str, counts: ModelStats) -> tuple[str, ...]:
@@ -156,18 +190,22 @@ def _cells(label: str, counts: ModelStats) -> tuple[str, ...]:
     )
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _aligned(rows: list[tuple[str, ...]], left: tuple[int, ...] = (0,)) -> Iterator[str]:
+    """Return lines of columns; ``left`` are the numbers of those that hold no figures."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for label, *figures in rows:
-        cells = [label.ljust(widths[0])]
-        cells += [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
-        yield "  ".join(cells)
+    for row in rows:
+        cells = enumerate(zip(row, widths, strict=True))
+        yield "  ".join(
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in cells
+        ).rstrip()
 
 
 def _as_json(stats: Stats) -> str:
-    def values(counts: ModelStats) -> dict[str, float]:
+    def values(counts: ModelStats) -> dict[str, Any]:
         return asdict(counts) | {
             "reads": counts.reads,
+            "bypasses": counts.bypasses,
             "hit_rate": counts.hit_rate,
             "saved_seconds": counts.saved_seconds,
         }
