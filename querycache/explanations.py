@@ -55,15 +55,14 @@ class Explanation:
             [
                 *lines,
                 "cacheable     yes",
-                f"in the cache  {self._found}",
+                f"in the cache  {self._what_is_there()}",
                 f"TTL           {self.ttl:g} seconds, from {self.ttl_source!r}",
                 f"depends on    {', '.join(self.tables)}",
                 f"key           {self.key}",
             ]
         )
 
-    @property
-    def _found(self) -> str:
+    def _what_is_there(self) -> str:
         if self.cached is None:
             return "unknown, the cache does not answer"
         if self.age is not None:
