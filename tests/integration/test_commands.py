@@ -137,7 +137,7 @@ def test_invalidate_forgets_models_of_one_database_or_of_all():
         run("invalidate", "testapp.Author", "--database", "nowhere")
     with pytest.raises(CommandError, match="not opted in"):
         run("invalidate", "testapp.Secret")
-    with pytest.raises(CommandError, match="app.Model"):
+    with pytest.raises(CommandError, match="required: app"):
         run("invalidate")
 
 

@@ -1,4 +1,4 @@
-"""The recipe of docs/how-to/invalidate-from-outside.md: the database itself says what has changed."""
+"""The recipe of how-to/invalidate-from-outside: the database itself says what has changed."""
 
 import re
 import threading

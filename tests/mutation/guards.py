@@ -25,7 +25,11 @@ TRANSACTIONS = "tests/integration/test_transactions.py"
 REPLICAS = "tests/integration/test_replicas.py"
 VERIFICATION = "tests/integration/test_verification.py"
 DATABASE_CACHE = "tests/integration/test_database_cache.py"
+SESSIONS = "tests/integration/test_sessions.py"
+TESTING = "tests/integration/test_testing.py"
+DECLARED = "tests/integration/test_declared.py"
 PROMISE = "querycache/generations.py"
+STATE = "querycache/transactions.py"
 WRITES = "querycache/invalidation.py"
 READS = "querycache/reads.py"
 
@@ -138,9 +142,9 @@ GUARDS = [
     Guard(
         "a rollback publishes nothing",
         WRITES,
-        "        rollback(connection)\n        state_of(connection).forget()\n",
+        "        rollback(connection)\n        state_of",
         "        with publishing(connection, state_of(connection).written()):\n"
-        "            rollback(connection)\n        state_of(connection).forget()\n",
+        "            rollback(connection)\n        state_of",
         (TRANSACTIONS, "a_rollback_publishes_nothing"),
     ),
     Guard(
@@ -168,8 +172,8 @@ GUARDS = [
     Guard(
         "a raw RETURNING on SQLite stays fenced",
         WRITES,
-        "    with publishing(connection, change, until_deadline=change.is_unfinished):\n",
-        "    with publishing(connection, change):\n",
+        "until_deadline=change.is_unfinished and not is_in_test):\n",
+        "until_deadline=False):\n",
         (TRANSACTIONS, "raw_returning"),
     ),
     Guard(
@@ -299,8 +303,9 @@ GUARDS = [
     Guard(
         "an incarnation is a generation",
         PROMISE,
-        "    tokens = found.incarnation + b",
-        "    tokens = b",
+        "    # The incarnation of the server is one more generation: what it knew in another life is "
+        "stale.\n    tokens = found.incarnation + b",
+        "    found = found._replace(incarnation=b'')\n    tokens = b",
         (FORGETS, "old_dump"),
     ),
     Guard(
@@ -386,5 +391,125 @@ GUARDS = [
         "    except Uncacheable:\n        return EVERYTHING\n",
         "    except Uncacheable:\n        return NOTHING\n",
         ("tests/unit/test_sql.py", ""),
+    ),
+    Guard(
+        "what a session was told is in the key",
+        STATE,
+        "apart = self.session.apart or ()",
+        "apart = ()",
+        (SESSIONS, "schemas_share_no_answers"),
+    ),
+    Guard(
+        "a session that cannot be followed is not answered from the cache",
+        READS,
+        "        raise Uncacheable(Reason.UNKNOWN_SESSION)\n",
+        "        pass\n",
+        (SESSIONS, "not_shown_to_another_tenant"),
+    ),
+    Guard(
+        "what a rollback takes back was never told",
+        WRITES,
+        '    return rolls_back and connection.vendor == "postgresql"\n',
+        "    return False\n",
+        (SESSIONS, "rollback_takes_back"),
+    ),
+    Guard(
+        "what a savepoint takes back was never told",
+        WRITES,
+        "            state.session.roll_back_to_savepoint(name)\n",
+        "            pass\n",
+        (SESSIONS, "savepoint_takes_back"),
+    ),
+    Guard(
+        "the schema of django-tenants is in the key",
+        STATE,
+        'if "schema_name" in connection.__dict__:',
+        "if False:",
+        (SESSIONS, "each_tenant"),
+    ),
+    Guard(
+        "what Django tells each session tells none apart",
+        "querycache/hooks.py",
+        "    state_of(connection).session = Session()\n",
+        "",
+        (DATABASE_CACHE, "takes_its_fence_with_it"),
+    ),
+    Guard(
+        "a write to another database of the server is published there",
+        WRITES,
+        ", databases=change.databases)",
+        ")",
+        (SESSIONS, "another_database_of_the_server"),
+    ),
+    Guard(
+        "a table of another database of the server is not cached",
+        "querycache/sql.py",
+        "    if others := _databases_named(tree, vendor):\n",
+        "    if others := ():\n",
+        ("tests/unit/test_sql.py", "another_database"),
+    ),
+    Guard(
+        "what a test has written is for itself",
+        STATE,
+        "if connection.in_atomic_block and (token := self._token_of_test(connection)):",
+        "if False:",
+        (TESTING, "nobody_else_is_given"),
+    ),
+    Guard(
+        "what atomic() has written in a test is published when it has ended",
+        READS,
+        "        generations.renew(database.changed(tables, everything=written.everything))\n",
+        "",
+        (TESTING, "atomic_in_a_test"),
+    ),
+    Guard(
+        "what a savepoint takes back in a test is published again",
+        WRITES,
+        "        change = EVERYTHING\n        state.forget()\n",
+        "        pass\n",
+        (TESTING, "savepoint_of_a_test"),
+    ),
+    Guard(
+        "a store that is a table does not commit the transaction of a test",
+        "querycache/_django.py",
+        "    if connection.connection is None or connection.in_atomic_block:\n        return\n",
+        "",
+        (TESTING, "reads_from_the_cache_what_it_has_written"),
+    ),
+    Guard(
+        "what a trigger writes is stale with its table",
+        "querycache/changes.py",
+        "    if not triggers:\n",
+        "    if True:\n",
+        (DECLARED, "trigger_writes"),
+    ),
+    Guard(
+        "a view is stale with what it depends on",
+        "querycache/plans.py",
+        "    names.update(*(config.depends_on.get(name, ()) for name in list(names)))\n",
+        "",
+        (DECLARED, "a_view_changes"),
+    ),
+    Guard(
+        "a table that is depended on is published",
+        "querycache/invalidation.py",
+        "change.tables & get_config().published",
+        "change.tables & get_config().tables.keys()",
+        (DECLARED, "not_opted_in_may_be_depended_on"),
+    ),
+    Guard(
+        "a function that writes in an annotation is seen",
+        READS,
+        "            if compiler.query.annotations:\n"
+        "                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)\n",
+        "",
+        (DECLARED, "in_an_annotation"),
+    ),
+    Guard(
+        "a function that writes in a raw write is seen",
+        "querycache/sql.py",
+        "everything=cascades or not tables or calls.everything",
+        "everything=cascades or not tables",
+        (DECLARED, "in_a_raw_write"),
     ),
 ]

@@ -89,6 +89,15 @@ def test_user_variables_of_mysql_are_not_cacheable():
         sql.tables_read("SELECT @@sql_mode FROM a", "mysql")
 
 
+def test_a_table_of_another_database_is_not_cacheable_on_mysql():
+    with pytest.raises(Uncacheable, match="other"):
+        sql.tables_read("SELECT x FROM `other`.`a`", "mysql")
+    assert sql.tables_read('SELECT x FROM "schema"."a"', "postgresql") == {"a"}
+    change = sql.change_of("UPDATE other.a SET x = 1", "mysql")
+    assert (change.tables, change.databases) == ({"a"}, {"other"})
+    assert sql.change_of("UPDATE a SET x = 1", "mysql").databases == set()
+
+
 def test_long_lists_of_parameters_have_one_skeleton():
     def skeleton(length):
         return sql.skeleton(f"SELECT x FROM a WHERE x IN ({', '.join(['%s'] * length)})")
