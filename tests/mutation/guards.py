@@ -303,9 +303,8 @@ GUARDS = [
     Guard(
         "an incarnation is a generation",
         PROMISE,
-        "    # The incarnation of the server is one more generation: what it knew in another life is "
-        "stale.\n    tokens = found.incarnation + b",
-        "    found = found._replace(incarnation=b'')\n    tokens = b",
+        "in another life is stale.\n    tokens = found.incarnation + b",
+        "\n    found = found._replace(incarnation=b'')\n    tokens = b",
         (FORGETS, "old_dump"),
     ),
     Guard(
