@@ -3,12 +3,17 @@
 import datetime
 import zoneinfo
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.contenttypes.prefetch import GenericPrefetch
+from django.contrib.postgres.aggregates import ArrayAgg, BoolOr, JSONBAgg
+from django.contrib.postgres.expressions import ArraySubquery
+from django.contrib.postgres.functions import RandomUUID, TransactionNow
+from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchRank, SearchVector
 from django.db import connections, models, transaction
 from django.db.models import (
     Avg,
@@ -24,10 +29,12 @@ from django.db.models import (
     OuterRef,
     Prefetch,
     Q,
+    RowRange,
     StdDev,
     Subquery,
     Sum,
     Value,
+    ValueRange,
     Variance,
     When,
     Window,
@@ -36,23 +43,43 @@ from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KT
 from django.db.models.functions import (
     MD5,
+    Abs,
     Cast,
+    Ceil,
+    Chr,
     Coalesce,
     Concat,
     DenseRank,
     Extract,
     ExtractYear,
+    FirstValue,
+    Floor,
     Greatest,
     Lag,
+    Least,
+    Left,
     Length,
     Lower,
+    LPad,
+    Mod,
     Now,
+    Ntile,
     NullIf,
+    Ord,
+    Power,
     Random,
     Rank,
+    Repeat,
+    Replace,
+    Reverse,
+    Right,
     Round,
     RowNumber,
+    Sign,
+    Sqrt,
+    StrIndex,
     Substr,
+    Trim,
     Trunc,
     TruncDate,
     TruncDay,
@@ -61,11 +88,29 @@ from django.db.models.functions import (
     Upper,
 )
 from django.db.models.lookups import GreaterThan
+from psycopg.types.range import Range as NumericRange
 
 from querycache import cached, uncached
 from querycache.exceptions import Reason
 from tests.differential.shelf import ACE, CODE, MOMENT, Library
-from tests.testapp.models import Author, Biography, Book, CheapBook, Secret, Tag
+from tests.testapp.models import (
+    Author,
+    Biography,
+    Book,
+    CheapBook,
+    Founding,
+    Initials,
+    Person,
+    Reading,
+    Secret,
+    Tag,
+)
+
+try:
+    from django.core.exceptions import FieldFetchBlocked  # Django 6.1
+    from django.db.models import AnyValue, StringAgg  # Django 6.0
+except ImportError:
+    pass
 
 TOKYO = zoneinfo.ZoneInfo("Asia/Tokyo")
 
@@ -75,17 +120,23 @@ class Read:
     """
     A read of the library.
 
-    ``needs`` is the flag of Django's database features without which it cannot run. ``reason`` is
-    why it is not cacheable; "raw" stands for a read that does not pass through a compiler.
+    ``needs`` is the flag of Django's database features without which it cannot run, ``on`` are the
+    vendors on which it runs. ``reason`` is why it is not cacheable; "raw" stands for a read that
+    does not pass through a compiler.
     """
 
     name: str
     run: Callable[[Library], Any]
     needs: str = ""
     reason: Reason | str | None = None
+    on: frozenset[str] = frozenset({"sqlite", "postgresql", "mysql"})
 
     def can_run_on(self, using: str) -> bool:
-        return not self.needs or bool(getattr(connections[using].features, self.needs))
+        needed = not self.needs or bool(getattr(connections[using].features, self.needs))
+        return needed and connections[using].vendor in self.on
+
+
+POSTGRESQL = frozenset({"postgresql"})
 
 
 # Asynchronous twins -------------------------------------------------------------------------------
@@ -187,6 +238,81 @@ def several(db: Library) -> Any:
         return type(error).__qualname__, str(error)
 
 
+def found_by_content_type(db: Library) -> Any:
+    types = ContentType.objects.db_manager(db.using)
+    both = types.get_for_models(Book, CheapBook, for_concrete_models=False)
+    kind = types.get_by_natural_key("testapp", "tag")
+    return both, kind, kind.get_object_for_this_type(using=db.using, name="desert")
+
+
+def refreshed_from_a_queryset(db: Library) -> Any:
+    book = db.book("Dune")
+    book.refresh_from_db(from_queryset=db.books.select_related("author"))
+    return book
+
+
+def peers(db: Library) -> Any:
+    books = list(by_name(Book, db).fetch_mode(models.FETCH_PEERS).defer("pages"))
+    return books[0].author, books[0].pages, books
+
+
+def fetch_refused(db: Library) -> Any:
+    book = db.books.fetch_mode(models.FETCH_RAISE).get(name="Dune")
+    try:
+        return book.author
+    except FieldFetchBlocked as error:
+        return str(error), book
+
+
+class Doubled(Func):
+    """A function of the project's own, with SQL of its own."""
+
+    template = "(%(expressions)s * 2)"
+    output_field = models.IntegerField()
+
+
+class Difference(models.Expression):
+    """An expression of the project's own."""
+
+    output_field = models.IntegerField()
+
+    def __init__(self, one: Any, other: Any) -> None:
+        super().__init__()
+        self.operands = [F(one), F(other)]
+
+    def get_source_expressions(self) -> Any:
+        return self.operands
+
+    def set_source_expressions(self, expressions: Any) -> None:
+        self.operands = list(expressions)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        (one, params), (other, more) = (compiler.compile(part) for part in self.operands)
+        return f"{one} - {other}", [*params, *more]
+
+
+class Spread(models.Aggregate):
+    """An aggregate of the project's own."""
+
+    template = "(MAX(%(expressions)s) - MIN(%(expressions)s))"
+    output_field = models.IntegerField()
+
+
+def locked_with(**options: Any) -> Callable[[Library], Any]:
+    def run(db: Library) -> Any:
+        with transaction.atomic(using=db.using):
+            return list(db.books.select_for_update(**options).order_by("name"))
+
+    return run
+
+
+def locked_within(db: Library) -> Any:
+    with transaction.atomic(using=db.using):
+        # The slice keeps Django from dropping the subquery's lock.
+        dune = db.books.select_for_update().filter(name="Dune").order_by("pk")
+        return list(db.authors.filter(books__in=dune))
+
+
 def pages_doubled() -> Any:
     return ExpressionWrapper(F("pages") * 2, output_field=models.IntegerField())
 
@@ -199,6 +325,15 @@ PRICED = Case(
     When(price__lt=5, then=Value("cheap")),
     When(price__lt=Decimal("50.00"), then=Value("fair")),
     default=Value("dear"),
+)
+CLOCK = Case(
+    When(Exists(Book.objects.filter(author=OuterRef("pk"), published_at__lt=Now())), then=1),
+    default=0,
+)
+OF_THE_SAME_AUTHOR = Book.objects.filter(author=OuterRef("author")).exclude(pk=OuterRef("pk"))
+TAGGED_AS_THE_AUTHOR_IS_NAMED = Book.objects.filter(
+    Exists(Tag.objects.filter(books=OuterRef("pk")).exclude(name=OuterRef(OuterRef("name")))),
+    author=OuterRef("pk"),
 )
 BEST_OF_AUTHOR = Book.objects.filter(author=OuterRef("pk")).order_by("-pages")
 DESERT = Tag.objects.filter(books=OuterRef("pk"), name="desert")
@@ -224,6 +359,7 @@ CACHEABLE = [
     Read("index", lambda db: db.books.order_by("name")[1]),
     Read("refresh_from_db", refreshed),
     Read("refresh_from_db of one field", refreshed_field),
+    Read("refresh_from_db from a queryset", refreshed_from_a_queryset),
     # Many rows
     Read("list", lambda db: list(db.books.order_by("name"))),
     Read("slice", lambda db: list(db.books.order_by("name")[1:3])),
@@ -263,6 +399,17 @@ CACHEABLE = [
     Read("an empty result", lambda db: list(db.books.filter(name="no such book"))),
     Read("none()", lambda db: list(db.books.none())),
     Read("in an empty list", lambda db: list(db.books.filter(pk__in=[]))),
+    Read(
+        "distinct over a relation",
+        lambda db: list(db.books.filter(tags__name__gt="a").order_by("author__name").distinct()),
+    ),
+    Read(
+        "distinct on a field of a relation of a relation",
+        lambda db: list(
+            db.edits.order_by("book__author__name", "role").distinct("book__author__name")
+        ),
+        needs="can_distinct_on_fields",
+    ),
     # Yes, no and how many
     Read("count", lambda db: db.books.count()),
     Read("count of a slice", lambda db: db.books.order_by("name")[1:3].count()),
@@ -318,6 +465,16 @@ CACHEABLE = [
         "aggregate of an empty list",
         lambda db: db.books.filter(pk__in=[]).aggregate(n=Count("pk"), s=Sum("pages")),
     ),
+    Read(
+        "aggregate over a subquery",
+        lambda db: db.authors.annotate(best=Subquery(BEST_OF_AUTHOR.values("pages")[:1])).aggregate(
+            Sum("best"), Max("best")
+        ),
+    ),
+    Read(
+        "aggregate of Case", lambda db: db.books.aggregate(n=Sum(Case(When(pages__gt=200, then=1))))
+    ),
+    Read("aggregate of one's own", lambda db: db.books.aggregate(n=Spread("pages"))),
     # Annotations
     Read("annotate F", lambda db: list(by_name(Book, db).annotate(writer=F("author__name")))),
     Read("annotate arithmetic", lambda db: list(by_name(Book, db).annotate(twice=pages_doubled()))),
@@ -374,6 +531,98 @@ CACHEABLE = [
         "filter by a lookup as expression",
         lambda db: list(by_name(Book, db).filter(GreaterThan(F("pages"), 200))),
     ),
+    Read(
+        "filter by a subquery's value",
+        lambda db: list(
+            by_name(Author, db).filter(name=Subquery(db.books.values("author__name")[:1]))
+        ),
+    ),
+    Read(
+        "exclude by a subquery",
+        lambda db: list(by_name(Book, db).exclude(author__in=db.authors.filter(name="Herbert"))),
+    ),
+    Read(
+        "filter by a subquery of a union",
+        lambda db: list(
+            by_name(Book, db).filter(
+                pk__in=db.books.filter(pages=412)
+                .values("pk")
+                .union(db.books.filter(author__in=db.authors.filter(name="Le Guin")).values("pk"))
+            )
+        ),
+    ),
+    Read(
+        "OuterRef of an OuterRef",
+        lambda db: list(by_name(Author, db).filter(Exists(TAGGED_AS_THE_AUTHOR_IS_NAMED))),
+    ),
+    Read(
+        "aggregate in a subquery",
+        lambda db: list(
+            by_name(Book, db).annotate(
+                n=Subquery(
+                    OF_THE_SAME_AUTHOR.order_by()
+                    .values("author")
+                    .annotate(n=Count("pk"))
+                    .values("n")
+                )
+            )
+        ),
+    ),
+    Read("filter by Case", lambda db: list(by_name(Book, db).alias(k=PRICED).filter(k="fair"))),
+    Read(
+        "filter by Coalesce of a subquery",
+        lambda db: list(
+            by_name(Author, db)
+            .alias(n=Coalesce(Subquery(BEST_OF_AUTHOR.values("pages")[:1]), 0))
+            .filter(n=0)
+        ),
+    ),
+    Read(
+        "a function of one's own", lambda db: list(by_name(Book, db).annotate(n=Doubled("pages")))
+    ),
+    Read(
+        "an expression of one's own",
+        lambda db: list(by_name(Book, db).annotate(n=Difference("pages", "price")).values("n")),
+    ),
+    Read(
+        "a transform of one's own",
+        lambda db: list(by_name(Person, db).filter(initials__how_many=3)),
+    ),
+    Read(
+        "a lookup of one's own", lambda db: list(by_name(Person, db).filter(initials__among="AC"))
+    ),
+    Read(
+        "functions of numbers",
+        lambda db: list(
+            by_name(Book, db).values(
+                a=Abs("pages"),
+                b=Ceil("rating"),
+                c=Floor("rating"),
+                d=Mod("pages", 7),
+                e=Power("pages", 2),
+                f=Sign("pages"),
+                g=Sqrt("pages"),
+                h=Least("pages", Value(200)),
+            )
+        ),
+    ),
+    Read(
+        "functions of text",
+        lambda db: list(
+            by_name(Book, db).values(
+                a=Left("name", 2),
+                b=Right("name", 2),
+                c=LPad("name", 9, Value("-")),
+                d=Trim("name"),
+                e=Replace("name", Value("e"), Value("3")),
+                f=Reverse("name"),
+                g=Repeat("name", 2),
+                h=StrIndex("name", Value("u")),
+                i=Ord("name"),
+                j=Chr("pages"),
+            )
+        ),
+    ),
     Read("alias", lambda db: list(by_name(Author, db).alias(n=Count("books")).filter(n=1))),
     Read(
         "group by values",
@@ -400,6 +649,21 @@ CACHEABLE = [
         "extra where", lambda db: list(by_name(Book, db).extra(where=["pages > %s"], params=[200]))
     ),
     Read("extra tables", lambda db: list(db.tags.extra(tables=["testapp_shelf"]).values("name"))),
+    Read("extra order_by", lambda db: list(db.books.extra(order_by=["-pages", "name"]))),
+    Read(
+        "extra join",
+        lambda db: list(
+            db.books.extra(
+                tables=["testapp_author"],
+                where=["testapp_author.id = author_id", "testapp_author.name = %s"],
+                params=["Herbert"],
+            ).order_by("name")
+        ),
+    ),
+    Read(
+        "RawSQL in a condition",
+        lambda db: list(by_name(Book, db).filter(pages__gt=RawSQL("50 + %s", [200]))),
+    ),
     Read(
         "extra select in values",
         lambda db: list(
@@ -416,6 +680,24 @@ CACHEABLE = [
     Read(
         "Window with Lag",
         lambda db: list(by_name(Book, db).values("name", before=ranked(Lag("name")))),
+    ),
+    Read(
+        "Window with a frame",
+        lambda db: list(
+            by_name(Book, db).values(
+                n=Window(Sum("pages"), order_by="name", frame=RowRange(start=-1, end=0)),
+                m=Window(FirstValue("name"), order_by="name", frame=ValueRange(start=None, end=0)),
+                t=Window(Ntile(2), order_by="name"),
+            )
+        ),
+    ),
+    Read(
+        "Window over an aggregate",
+        lambda db: list(
+            db.books.values("author__name")
+            .annotate(n=Sum("pages"), r=Window(Rank(), order_by=F("n").desc()))
+            .order_by("author__name")
+        ),
     ),
     Read(
         "filter by a Window",
@@ -473,6 +755,18 @@ CACHEABLE = [
     ),
     Read("bytes", lambda db: list(db.books.filter(cover=b"\x00\xffcover"))),
     Read("a boolean", lambda db: list(by_name(Book, db).filter(in_print=False))),
+    Read(
+        "parts of moments",
+        lambda db: list(
+            by_name(Book, db).filter(
+                published_at__quarter=1,
+                published_at__week_day=1,
+                published_at__time__gt=datetime.time(1),
+                published_on__iso_year=2024,
+                opens_at__hour=8,
+            )
+        ),
+    ),
     # JSON
     Read("JSON key", lambda db: list(by_name(Book, db).filter(extra__prize="Hugo"))),
     Read("JSON null", lambda db: list(by_name(Book, db).filter(extra__prize=None))),
@@ -490,6 +784,16 @@ CACHEABLE = [
     Read(
         "JSON as text",
         lambda db: list(by_name(Book, db).annotate(p=KT("extra__prize")).values("p")),
+    ),
+    Read(
+        "JSON key of values",
+        lambda db: list(by_name(Book, db).values("extra__prize", "extra__parts__2__deep")),
+    ),
+    Read(
+        "JSON has_keys and an index",
+        lambda db: list(
+            by_name(Book, db).filter(extra__has_keys=["prize", "parts"], extra__parts__1__gt=1)
+        ),
     ),
     # Dates in other time zones
     Read(
@@ -537,6 +841,16 @@ CACHEABLE = [
         "order by an annotation",
         lambda db: list(db.authors.annotate(n=Count("books")).order_by("-n", "name")),
     ),
+    Read(
+        "order by a subquery",
+        lambda db: list(
+            db.authors.order_by(
+                Coalesce(Subquery(BEST_OF_AUTHOR.values("pages")[:1]), 0).desc(), "name"
+            )
+        ),
+    ),
+    Read("order by Case", lambda db: list(db.books.order_by(PRICED, "name"))),
+    Read("order over many-to-many", lambda db: list(db.books.order_by("tags__name", "name"))),
     Read("order of the model", lambda db: list(db.tags.all())),
     # Relations
     Read("select_related", lambda db: list(by_name(Book, db).select_related("author"))),
@@ -656,6 +970,27 @@ CACHEABLE = [
             .order_by("name", "dry__name", "books__name")
         ),
     ),
+    Read(
+        "FilteredRelation with select_related",
+        lambda db: list(
+            by_name(Book, db)
+            .annotate(ace=FilteredRelation("publisher", condition=Q(publisher__name="Ace")))
+            .select_related("ace")
+        ),
+    ),
+    Read(
+        "select_related of a child", lambda db: list(by_name(Book, db).select_related("textbook"))
+    ),
+    Read("many-to-many of a child", lambda db: list(db.textbooks.get().tags.all())),
+    Read("symmetrical many-to-many", lambda db: list(db.person("Ben").friends.all())),
+    Read(
+        "many-to-many to itself, both ways",
+        lambda db: (
+            list(db.person("Cy").follows.order_by("name")),
+            list(by_name(Person, db).prefetch_related("followers__follows")),
+        ),
+    ),
+    Read("content types", found_by_content_type),
     # Some columns
     Read("only", lambda db: list(by_name(Book, db).only("name", "author"))),
     Read(
@@ -720,6 +1055,23 @@ CACHEABLE = [
         needs="supports_select_difference",
     ),
     Read(
+        "union of a union with a subquery",
+        lambda db: list(
+            db.books.filter(author__in=db.authors.filter(name="Le Guin"))
+            .union(db.books.filter(pages=99), db.books.filter(Exists(DESERT), pages__lt=300))
+            .order_by("name")
+        ),
+    ),
+    Read(
+        "difference of an intersection with a subquery",
+        lambda db: list(
+            db.books.intersection(db.books.filter(Exists(DESERT)))
+            .difference(db.books.filter(author__in=db.authors.filter(name="Le Guin")))
+            .order_by("name")
+        ),
+        needs="supports_select_difference",
+    ),
+    Read(
         "or of two querysets",
         lambda db: list((db.books.filter(pages=412) | db.books.filter(pages=183)).order_by("name")),
     ),
@@ -746,6 +1098,30 @@ CACHEABLE = [
         "values of the key of two columns",
         lambda db: list(db.seats.order_by("number").values_list("pk", "guest")),
     ),
+    Read(
+        "in a list of keys of two columns",
+        lambda db: list(db.seats.filter(pk__in=[(7, 1), (7, 3)]).order_by("pk")),
+    ),
+    Read("a key of two columns after another", lambda db: list(db.seats.filter(pk__gt=(7, 1)))),
+    Read(
+        "a subquery of two columns",
+        lambda db: list(
+            db.seats.filter(pk__in=db.seats.filter(guest="guest 2").values("pk")).order_by("pk")
+        ),
+    ),
+    Read(
+        "filter by what the database computes",
+        lambda db: list(db.computed.filter(lower_name="mixed").order_by("lower_name")),
+    ),
+    Read("a value of the project's own", lambda db: list(by_name(Person, db))),
+    Read(
+        "a value of the project's own in values",
+        lambda db: list(by_name(Person, db).values_list("initials", Max("initials"))),
+    ),
+    Read("a condition of such a value", lambda db: db.people.get(initials=Initials("AB"))),
+    Read("a queryset of one's own", lambda db: list(by_name(Person, db).popular())),
+    Read("a natural key", lambda db: Person.objects.db_manager(db.using).get_by_natural_key("Ann")),
+    Read("what a manager defers", lambda db: db.person("Ann").motto),
     Read("columns that the database computes", lambda db: list(db.computed.all())),
     Read("an odd table", lambda db: list(by_name(db.odd.model, db).select_related("parent"))),
     Read("an odd table's children", lambda db: list(db.odd.get(name="parent").children.all())),
@@ -780,6 +1156,90 @@ CACHEABLE = [
     ),
 ]
 
+if hasattr(models, "StringAgg"):  # Django 6.0
+    CACHEABLE += [
+        Read(
+            "StringAgg",
+            lambda db: list(
+                by_name(Author, db).values(
+                    n=StringAgg("books__name", Value(", "), order_by="books__pk")
+                )
+            ),
+            needs="supports_aggregate_order_by_clause",
+        ),
+        Read(
+            "AnyValue",
+            lambda db: list(by_name(Author, db).values(n=AnyValue("books__author__name"))),
+            needs="supports_any_value",
+        ),
+    ]
+
+if hasattr(models, "FETCH_PEERS"):  # Django 6.1
+    CACHEABLE += [Read("FETCH_PEERS", peers), Read("FETCH_RAISE", fetch_refused)]
+
+WORDS = SearchVector("name", "author__name", config="english")
+CACHEABLE += [
+    replace(read, on=POSTGRESQL)
+    for read in [
+        Read("an array", lambda db: list(by_name(Reading, db))),
+        Read("array contains", lambda db: list(db.readings.filter(chapters__contains=[2, 3]))),
+        Read("array overlap", lambda db: list(db.readings.filter(chapters__overlap=[3, 4]))),
+        Read("array index", lambda db: list(db.readings.filter(chapters__0=1))),
+        Read(
+            "array slice and length",
+            lambda db: list(db.readings.filter(chapters__0_2=[1, 2], chapters__len=3)),
+        ),
+        Read("array in values", lambda db: list(by_name(Reading, db).values("chapters__1"))),
+        Read("range contains", lambda db: list(db.readings.filter(pages__contains=7))),
+        Read(
+            "range overlap",
+            lambda db: list(db.readings.filter(pages__overlap=NumericRange(30, 50))),
+        ),
+        Read(
+            "range of days",
+            lambda db: list(
+                db.readings.filter(days__startswith__lte=MOMENT.date(), days__isempty=False)
+            ),
+        ),
+        Read(
+            "ArrayAgg",
+            lambda db: list(
+                by_name(Author, db).values(n=ArrayAgg("books__name", distinct=True, default=[]))
+            ),
+        ),
+        Read(
+            "ArraySubquery",
+            lambda db: list(
+                by_name(Author, db).values(n=ArraySubquery(BEST_OF_AUTHOR.values("name")))
+            ),
+        ),
+        Read(
+            "JSONBAgg and BoolOr",
+            lambda db: db.books.aggregate(
+                n=JSONBAgg("pages", filter=Q(pages=99)), m=BoolOr("in_print")
+            ),
+        ),
+        Read(
+            "full text",
+            lambda db: list(
+                db.books.annotate(
+                    words=WORDS, rank=SearchRank(WORDS, SearchQuery("herbert", config="english"))
+                )
+                .filter(words=SearchQuery("herbert dune", config="english"))
+                .order_by("-rank")
+            ),
+        ),
+        Read(
+            "full text with a headline",
+            lambda db: list(
+                by_name(Book, db).values(
+                    h=SearchHeadline("name", SearchQuery("dune"), config="english")
+                )
+            ),
+        ),
+    ]
+]
+
 NOT_CACHEABLE = [
     Read(
         "a random order",
@@ -796,6 +1256,78 @@ NOT_CACHEABLE = [
         lambda db: set(db.tags.alias(r=Random()).filter(r__lt=2).values_list("name")),
         reason=Reason.UNKNOWN_FUNCTION,
     ),
+    Read(
+        "Now deep in a Case",
+        lambda db: list(by_name(Author, db).annotate(n=CLOCK)),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "Now in the filter of an aggregate",
+        lambda db: db.books.aggregate(n=Count("pk", filter=Q(published_at__lt=Now()))),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "Now in an order",
+        lambda db: list(db.tags.order_by(Now(), "name")),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "Random in a subquery of a union",
+        lambda db: list(
+            db.books.filter(pk__in=db.books.alias(r=Random()).filter(r__lt=2).values("pk"))
+            .union(db.books.none(), db.books.all())
+            .order_by("name")
+        ),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "the clock in RawSQL",
+        lambda db: list(by_name(Tag, db).annotate(n=RawSQL("CURRENT_TIMESTAMP IS NULL", []))),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "the clock in extra()",
+        lambda db: list(by_name(Tag, db).extra(where=["CURRENT_DATE > '2000-01-01'"])),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "the session's user",
+        lambda db: list(by_name(Tag, db).annotate(n=RawSQL("CURRENT_USER", []))),
+        on=frozenset({"postgresql", "mysql"}),
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "a setting of the session",
+        lambda db: list(by_name(Tag, db).annotate(n=RawSQL("@@sql_mode", []))),
+        on=frozenset({"mysql"}),
+        reason=Reason.UNKNOWN_SQL,
+    ),
+    Read(
+        "a sequence",
+        lambda db: list(
+            by_name(Tag, db).extra(where=["nextval('testapp_tag_id_seq') > 0"]).values("name")
+        ),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "RandomUUID",
+        lambda db: list(by_name(Tag, db).alias(r=RandomUUID()).exclude(r=ACE)),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "TransactionNow",
+        lambda db: list(by_name(Book, db).filter(published_at__lt=TransactionNow())),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "an operator of a schema",
+        lambda db: list(by_name(Tag, db).extra(where=["id OPERATOR(pg_catalog.>) 0"])),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
     Read("a function nobody knows", strange, reason=Reason.UNKNOWN_FUNCTION),
     Read(
         "iterator",
@@ -808,6 +1340,31 @@ NOT_CACHEABLE = [
         reason=Reason.ITERATOR,
     ),
     Read("select_for_update", locked, needs="has_select_for_update", reason=Reason.LOCKING),
+    Read(
+        "iterator with prefetch_related",
+        lambda db: list(by_name(Author, db).prefetch_related("books").iterator(chunk_size=2)),
+        reason=Reason.ITERATOR,
+    ),
+    *(
+        Read(
+            f"select_for_update with {option}",
+            locked_with(**{option: ("self",) if option == "of" else True}),
+            needs=flag,
+            reason=Reason.LOCKING,
+        )
+        for option, flag in [
+            ("nowait", "has_select_for_update_nowait"),
+            ("skip_locked", "has_select_for_update_skip_locked"),
+            ("of", "has_select_for_update_of"),
+            ("no_key", "has_select_for_no_key_update"),
+        ]
+    ),
+    Read(
+        "select_for_update in a subquery",
+        locked_within,
+        needs="has_select_for_update",
+        reason=Reason.LOCKING,
+    ),
     Read("explain", lambda db: type(db.books.explain()), reason=Reason.EXPLAIN),
     Read("uncached()", lambda db: list(uncached(by_name(Tag, db))), reason=Reason.UNCACHED),
     Read("nocache()", lambda db: list(by_name(Book, db).nocache()), reason=Reason.UNCACHED),
@@ -815,6 +1372,31 @@ NOT_CACHEABLE = [
     Read(
         "a join to it",
         lambda db: list(db.authors.filter(secrets__text="spice")),
+        reason=Reason.NOT_OPTED_IN,
+    ),
+    Read(
+        "an order by it",
+        lambda db: list(db.authors.order_by("secrets__text", "name")),
+        reason=Reason.NOT_OPTED_IN,
+    ),
+    Read(
+        "a FilteredRelation to it",
+        lambda db: list(
+            by_name(Author, db)
+            .annotate(own=FilteredRelation("secrets", condition=Q(secrets__text="spice")))
+            .values("own__text")
+        ),
+        reason=Reason.NOT_OPTED_IN,
+    ),
+    Read(
+        "select_related to it",
+        lambda db: list(Secret.objects.using(db.using).select_related("author")),
+        reason="raw",
+    ),
+    Read("a view of the database", lambda db: list(by_name(Founding, db)), reason="raw"),
+    Read(
+        "a subquery on a view",
+        lambda db: list(by_name(Tag, db).filter(name__in=db.foundings.values("name"))),
         reason=Reason.NOT_OPTED_IN,
     ),
     Read(

@@ -19,11 +19,15 @@ from tests.testapp.models import (
     CheapBook,
     Computed,
     Edit,
+    Founding,
+    Initials,
     Note,
     Odd,
+    Person,
     Placement,
     Publisher,
     Quoted,
+    Reading,
     Seat,
     Secret,
     Shelf,
@@ -67,6 +71,9 @@ class Library:
     computed = property(lambda self: self.of(Computed))
     odd = property(lambda self: self.of(Odd))
     quoted = property(lambda self: self.of(Quoted))
+    people = property(lambda self: self.of(Person))
+    foundings = property(lambda self: self.of(Founding))
+    readings = property(lambda self: self.of(Reading))
 
     tagged = property(lambda self: self.of(Book.tags.through))
 
@@ -76,11 +83,31 @@ class Library:
     def author(self, name: str) -> Any:
         return self.authors.get(name=name)
 
+    def person(self, name: str) -> Any:
+        return self.people.get(name=name)
+
+    def has(self, model: str) -> bool:
+        """Say whether this version of Django and this database have the model."""
+        found = getattr(models, model, None)
+        return found is not None and found._meta.can_migrate(connections[self.using])
+
     def build(self) -> None:
+        self._build_view()
         with transaction.atomic(using=self.using):
             self._build_books()
             self._build_notes()
             self._build_oddities()
+            self._build_people()
+            self._build_what_only_some_have()
+
+    def _build_view(self) -> None:
+        create = "CREATE VIEW IF NOT EXISTS"
+        if connections[self.using].vendor == "postgresql":
+            create = "CREATE OR REPLACE VIEW"
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(
+                f"{create} testapp_founding AS SELECT name, founded FROM testapp_publisher"
+            )
 
     def _build_books(self) -> None:
         herbert = self.authors.create(name="Herbert", born=datetime.date(1920, 10, 8))
@@ -146,16 +173,41 @@ class Library:
         second = self.shelves.create(name="second")
         third = self.shelves.create(name="third")
         fourth = self.shelves.create(name="fourth")
-        if hasattr(models, "DatabasePlacement"):  # Django 6.1
-            self.of(models.DatabasePlacement).create(cascades=fourth, nulls=first)
-            self.of(models.DatabasePlacement).create(cascades=first, nulls=fourth)
+        fifth = self.shelves.create(name="fifth")
+        if self.has("DatabasePlacement"):  # Django 6.1
+            placements = self.of(models.DatabasePlacement)
+            placement = placements.create(cascades=fourth, nulls=first)
+            self.of(models.DatabaseLabel).create(placement=placement)
+            placements.create(cascades=first, nulls=fourth)
+        if self.has("DatabaseDefault"):
+            self.shelves.create(pk=0, name="default")
+            self.of(models.DatabaseDefault).create(shelf=fourth)
         self.placements.create(cascades=first, nulls=second, defaults=third)
         self.placements.create(cascades=second, nulls=third, defaults=second)
+        self.placements.create(cascades=first, calls=fifth)
+        self.placements.create(cascades=first, dangles=fifth)
         for number in (1, 2):
             self.seats.create(row=7, number=number, guest=f"guest {number}")
         self.computed.create(name="MiXeD")
         self.odd.create(name="child", parent=self.odd.create(name="parent"))
         self.quoted.create(name="quoted")
+
+    def _build_people(self) -> None:
+        ann = self.people.create(name="Ann", initials=Initials("AB"), motto="Go on.")
+        ben = self.people.create(name="Ben", initials=Initials("BCD"))
+        cy = self.people.create(name="Cy")
+        ann.friends.add(ben)
+        cy.follows.add(ann, ben)
+
+    def _build_what_only_some_have(self) -> None:
+        if self.has("Reading"):
+            self.readings.create(
+                name="slow reader",
+                chapters=[1, 2, 3],
+                pages=(1, 40),
+                days=(MOMENT.date(), datetime.date(2024, 5, 1)),
+            )
+            self.readings.create(name="no reader")
 
 
 class Copy:
@@ -180,7 +232,7 @@ class Copy:
                 ),
             )
             for number, model in enumerate(installed)
-            if not model._meta.proxy
+            if model._meta.can_migrate(self._connection)
         ]
 
     def __enter__(self) -> Self:
@@ -196,7 +248,8 @@ class Copy:
         self._run(
             "SET foreign_key_checks = 0" if mysql else "SELECT 1",
             "BEGIN",
-            *(f"DELETE FROM {table}" for table, _, _ in self._tables),
+            # Those that point to others come after them.
+            *(f"DELETE FROM {table}" for table, _, _ in reversed(self._tables)),
             *(
                 f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {copy}"
                 for table, copy, columns in self._tables

@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Subquery, Value, When
 from django.db.models.functions import Upper
 
 from tests.differential.shelf import ACE, Library
@@ -238,6 +238,26 @@ def save_a_child(db: Library) -> None:
     changed(db.textbooks.get(), name="Ecology II", subject="earth").save()
 
 
+def save_with_force_update(db: Library) -> None:
+    changed(db.book("Dune"), pages=1).save(force_update=True)
+
+
+def save_some_fields_of_expressions(db: Library) -> None:
+    changed(db.book("Dune"), pages=F("pages") * 2, name=Upper("name")).save(update_fields=["pages"])
+
+
+def save_where_the_database_computes(db: Library) -> None:
+    computed = changed(db.computed.get(), name="SAVED")
+    computed.save()
+    computed.refresh_from_db()
+    assert computed.lower_name == "saved"
+
+
+def save_what_get_or_create_got(db: Library) -> None:
+    tag, _ = db.tags.get_or_create(name="desert")
+    changed(tag, name="dune").save()
+
+
 def save_the_parent_of_a_child(db: Library) -> None:
     changed(db.book("Ecology"), name="Ecology II").save()
 
@@ -280,6 +300,17 @@ def bulk_update(db: Library) -> None:
     db.books.bulk_update(books, ["pages", "name"], batch_size=3)
 
 
+def bulk_update_with_expressions(db: Library) -> None:
+    books = [changed(book, pages=F("pages") + 1) for book in db.books.all()]
+    db.books.bulk_update(books, ["pages"])
+
+
+def bulk_create_with_keys(db: Library) -> None:
+    """In a table of no other key: what the database gives is a default and a generated column."""
+    found = db.computed.bulk_create([models.Computed(name="A"), models.Computed(name="B")])
+    assert len(found) == 2
+
+
 def new_tags(*names: str) -> list[models.Tag]:
     return [models.Tag(name=name) for name in names]
 
@@ -302,6 +333,32 @@ def load_a_fixture(db: Library) -> None:
             )
         )
         call_command("loaddata", fixture, database=db.using, verbosity=0)
+
+
+def load_a_file(db: Library) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        file = Path(folder) / "tags.txt"
+        file.write_text("loaded\n")
+        execute(db.using, "LOAD DATA INFILE %s INTO TABLE testapp_tag (name)", [str(file)])
+
+
+def copied(db: Library) -> None:
+    from psycopg import sql
+
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier("public", "testapp_tag"), sql.Identifier("name")
+    )
+    with connections[db.using].cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write_row(["copied"])
+
+
+def prepared(db: Library) -> None:
+    quoted = UPDATE.replace("'", "''")
+    as_what = f"FROM '{quoted}'" if connections[db.using].vendor == "mysql" else f"AS {UPDATE}"
+    execute(db.using, f"PREPARE renaming {as_what}")
+    execute(db.using, "EXECUTE renaming")
+    execute(db.using, "DEALLOCATE PREPARE renaming")
 
 
 def many_tags(db: Library) -> None:
@@ -343,6 +400,10 @@ def note_on(db: Library, name: str) -> models.Note:
     return models.Note(text="a tag's", content_type=kind, object_id=tag.pk)
 
 
+def ace(db: Library) -> Any:
+    return db.publishers.get(name="Ace")
+
+
 UPDATE = "UPDATE testapp_tag SET name = 'changed' WHERE name = 'desert'"
 
 NEW_GUEST = "INSERT INTO testapp_seat VALUES (7, 1, 'new')"
@@ -355,14 +416,28 @@ WRITES = [
     Write("save under a key that is there", save_a_new_object_under_an_old_key),
     Write("save with force_insert", save_forced),
     Write("save of an expression", save_an_expression),
+    Write("save with force_update", save_with_force_update),
+    Write("save of some fields of expressions", save_some_fields_of_expressions),
+    Write("save where the database computes", save_where_the_database_computes),
+    Write("save of what get_or_create got", save_what_get_or_create_got),
     Write("save_base", save_base),
     Write("get_or_create", lambda db: db.tags.get_or_create(name="got")),
     Write("update_or_create that updates", update_or_create),
     Write("update_or_create that creates", lambda db: db.tags.update_or_create(name="made")),
+    Write(
+        "update_or_create with create_defaults",
+        lambda db: db.publishers.update_or_create(
+            name="made", defaults={"founded": 1}, create_defaults={"founded": 2}
+        ),
+    ),
     Write("delete", lambda db: db.edits.get(role="editor").delete()),
     Write("delete that cascades", lambda db: db.author("Herbert").delete()),
     Write("delete that sets NULL", lambda db: db.publishers.get(name="Ace").delete()),
     Write("delete that sets a default", lambda db: db.shelves.get(name="third").delete()),
+    Write(
+        "delete that calls a function and leaves a dangling key",
+        lambda db: db.shelves.get(name="fifth").delete(),
+    ),
     Write("delete of the target of a relation", lambda db: db.tags.get(name="desert").delete()),
     # A child, a proxy, strange keys and names
     Write(
@@ -409,21 +484,64 @@ WRITES = [
         lambda db: db.authors.filter(books__in=db.books.filter(pages__gt=200)).update(name="long"),
         is_one_statement=True,
     ),
+    Write(
+        "update to a subquery's value",
+        lambda db: db.books.update(
+            name=Subquery(models.Author.objects.filter(pk=OuterRef("author")).values("name"))
+        ),
+        is_one_statement=True,
+    ),
+    Write(
+        "update of what exists elsewhere",
+        lambda db: db.authors.filter(
+            Exists(models.Book.objects.filter(author=OuterRef("pk")))
+        ).update(name="writes"),
+        is_one_statement=True,
+    ),
+    Write(
+        "update in an order",
+        lambda db: db.seats.order_by("-number").update(number=F("number") + 1),
+        on=frozenset({"mysql"}),
+    ),
+    Write("update where the database computes", lambda db: db.computed.update(name="UP")),
     Write("update over a join", lambda db: db.books.filter(author__name="Herbert").update(pages=3)),
     Write("delete of a queryset", lambda db: db.books.filter(pages__gt=200).delete()),
     Write("delete over a join", lambda db: db.edits.filter(book__name="Dune").delete()),
     Write("delete of rows nobody points to", lambda db: db.edits.all().delete()),
     Write("_raw_delete", lambda db: db.edits._raw_delete(db.using), is_one_statement=True),
     Write("bulk_create", lambda db: db.tags.bulk_create(new_tags("a", "b", "c"), batch_size=2)),
+    Write("bulk_create where the database computes", bulk_create_with_keys),
     Write("bulk_create that ignores conflicts", bulk_ignore),
     Write("bulk_create that updates", bulk_upsert),
     Write("bulk_update", bulk_update),
+    Write("bulk_update with expressions", bulk_update_with_expressions),
     # Relations
     Write("related create", lambda db: db.author("Nobody").books.create(name="new")),
     Write("related add", lambda db: db.author("Nobody").books.add(db.book("Dune"))),
     Write("related set", lambda db: db.publishers.get(name="Ace").books.set([db.book("Messiah")])),
     Write("related remove", lambda db: db.publishers.get(name="Ace").books.remove(db.book("Dune"))),
     Write("related clear", lambda db: db.publishers.get(name="Ace").books.clear()),
+    Write(
+        "related add, one by one",
+        lambda db: db.author("Nobody").books.add(db.book("Dune"), bulk=False),
+    ),
+    Write(
+        "related set, one by one", lambda db: ace(db).books.set([db.book("Messiah")], bulk=False)
+    ),
+    Write(
+        "related set after a clear", lambda db: ace(db).books.set([db.book("Earthsea")], clear=True)
+    ),
+    Write(
+        "related remove, one by one",
+        lambda db: ace(db).books.remove(db.book("Dune"), bulk=False),
+    ),
+    Write("related clear, one by one", lambda db: ace(db).books.clear(bulk=False)),
+    Write("related get_or_create", lambda db: db.author("Nobody").books.get_or_create(name="got")),
+    Write(
+        "related update_or_create",
+        lambda db: db.author("Herbert").books.update_or_create(name="Dune", defaults={"pages": 1}),
+    ),
+    Write("related update", lambda db: db.author("Herbert").books.update(pages=1)),
     Write("many-to-many add", lambda db: db.book("Dune").tags.add(db.tags.get(name="unused"))),
     Write(
         "many-to-many add backwards",
@@ -441,6 +559,15 @@ WRITES = [
         "many-to-many set backwards",
         lambda db: db.tags.get(name="desert").books.set([db.book("Earthsea")]),
     ),
+    Write(
+        "many-to-many set after a clear",
+        lambda db: db.book("Dune").tags.set([db.tags.get(name="unused")], clear=True),
+    ),
+    Write(
+        "many-to-many add of a key",
+        lambda db: db.book("Dune").tags.add(db.tags.get(name="unused").pk),
+    ),
+    Write("many-to-many get_or_create", lambda db: db.book("Dune").tags.get_or_create(name="got")),
     Write("many-to-many clear", lambda db: db.book("Dune").tags.clear()),
     Write("many-to-many clear backwards", lambda db: db.tags.get(name="desert").books.clear()),
     Write("many-to-many create", lambda db: db.book("Dune").tags.create(name="fresh")),
@@ -454,6 +581,15 @@ WRITES = [
         "many-to-many through set", lambda db: db.book("Dune").editors.set([db.author("Nobody")])
     ),
     Write("many-to-many of a child", lambda db: db.textbooks.get().tags.clear()),
+    Write("symmetrical many-to-many add", lambda db: db.person("Cy").friends.add(db.person("Ann"))),
+    Write("symmetrical many-to-many clear", lambda db: db.person("Ben").friends.clear()),
+    Write(
+        "many-to-many to itself, backwards",
+        lambda db: db.person("Ann").followers.set([db.person("Ben")]),
+    ),
+    Write(
+        "save of a row of through", lambda db: changed(db.edits.get(role="editor"), role="x").save()
+    ),
     Write("row of through", lambda db: db.tagged.filter(tag__name="desert").delete()),
     Write("generic create", lambda db: generic(db, "Herbert").create(text="new")),
     Write("generic add", lambda db: generic(db, "Herbert").add(note_on(db, "desert"), bulk=False)),
@@ -464,6 +600,13 @@ WRITES = [
     Write("generic remove", lambda db: generic(db, "Herbert").remove(generic(db, "Herbert").get())),
     Write("generic set", lambda db: generic(db, "Herbert").set([])),
     Write("generic clear", lambda db: generic(db, "Herbert").clear()),
+    Write(
+        "generic update_or_create",
+        lambda db: generic(db, "Herbert").update_or_create(
+            text="on Herbert", defaults={"text": "x"}
+        ),
+    ),
+    Write("delete of a child of generic relations", lambda db: db.book("Dune").delete()),
     # Asynchronous
     Write("acreate", lambda db: twin(db.tags.acreate, name="new")),
     Write("asave", lambda db: twin(changed(db.book("Dune"), pages=1).asave)),
@@ -472,6 +615,24 @@ WRITES = [
     Write(
         "many-to-many aadd", lambda db: twin(db.book("Dune").tags.aadd, db.tags.get(name="unused"))
     ),
+    Write("adelete of an instance", lambda db: twin(db.book("Dune").adelete)),
+    Write("abulk_create", lambda db: twin(db.tags.abulk_create, new_tags("a", "b"))),
+    Write(
+        "abulk_update",
+        lambda db: twin(db.books.abulk_update, [changed(db.book("Dune"), pages=1)], ["pages"]),
+    ),
+    Write("aget_or_create", lambda db: twin(db.tags.aget_or_create, name="new")),
+    Write(
+        "aupdate_or_create",
+        lambda db: twin(db.books.aupdate_or_create, name="Dune", defaults={"pages": 1}),
+    ),
+    Write("related aset", lambda db: twin(ace(db).books.aset, [db.book("Messiah")])),
+    Write("many-to-many aclear", lambda db: twin(db.book("Dune").tags.aclear)),
+    Write(
+        "many-to-many aset",
+        lambda db: twin(db.book("Dune").tags.aset, [db.tags.get(name="unused")]),
+    ),
+    Write("generic aclear", lambda db: twin(generic(db, "Herbert").aclear)),
     # By a command
     Write("loaddata", load_a_fixture),
     # Raw SQL
@@ -512,6 +673,16 @@ WRITES = [
     raw("after a comment", f"/* why */ {UPDATE} -- really"),
     raw("after a comment on a line", f"-- why; not\n{UPDATE}"),
     raw("after blanks", f"\n\t  {UPDATE} ;\n"),
+    raw("nested comment", {"postgresql": f"/* why /* not */ SELECT 1; */ {UPDATE}"}),
+    raw("after a comment of MySQL", {"mysql": f"# why; SELECT 1\n{UPDATE}"}),
+    raw(
+        "text with quotes in it",
+        {
+            "sqlite": "UPDATE testapp_tag SET name = 'it''s ; DELETE FROM \"testapp_edit\" --'",
+            "postgresql": "UPDATE testapp_tag SET name = E'it\\'s; --' || $$'; --$$ || $x$ $$ $x$",
+            "mysql": "UPDATE testapp_tag SET name = 'it\\'s; `--' '\\\\' \"# '\"",
+        },
+    ),
     raw(
         "odd table",
         {
@@ -547,6 +718,23 @@ WRITES = [
         },
     ),
     raw(
+        "INSERT with SET",
+        {"mysql": "INSERT IGNORE testapp_seat SET `row` = 7, number = 3, guest = 'set'"},
+    ),
+    raw(
+        "REPLACE with SET", {"mysql": "REPLACE testapp_seat SET `row` = 7, number = 1, guest = 'r'"}
+    ),
+    raw(
+        "MERGE",
+        {
+            "postgresql": "MERGE INTO testapp_tag t USING testapp_author a ON a.name = t.name "
+            "WHEN NOT MATCHED THEN INSERT (name) VALUES (a.name)"
+        },
+    ),
+    raw("UPDATE that ignores errors", {"mysql": "UPDATE IGNORE testapp_tag SET name = 'ignored'"}),
+    raw("UPDATE or REPLACE", {"sqlite": "UPDATE OR REPLACE testapp_tag SET name = 'replaced'"}),
+    raw("UPDATE with a limit", {"mysql": f"{UPDATE} ORDER BY id LIMIT 1"}),
+    raw(
         "UPDATE of two tables",
         {"mysql": "UPDATE testapp_tag t, testapp_author a SET t.name = 'two', a.name = 'tables'"},
     ),
@@ -577,6 +765,17 @@ WRITES = [
         },
         is_ddl=True,
     ),
+    raw("TRUNCATE that cascades", {"postgresql": "TRUNCATE testapp_tag CASCADE"}, is_ddl=True),
+    raw(
+        "ALTER TABLE that computes anew",
+        {"postgresql": "ALTER TABLE testapp_tag ALTER name TYPE varchar(100) USING upper(name)"},
+        is_ddl=True,
+    ),
+    raw("text in EXECUTE IMMEDIATE", {"mysql": 'EXECUTE IMMEDIATE "' + UPDATE + '"'}),
+    raw("compound statement", {"mysql": f"BEGIN NOT ATOMIC {UPDATE}; END"}),
+    Write("raw LOAD DATA", load_a_file, True, frozenset({"mysql"})),
+    Write("raw prepared statement", prepared, on=ANY - {"sqlite"}),
+    Write("raw COPY of psycopg", copied, True, frozenset({"postgresql"})),
     raw("several statements", {"postgresql": f"SELECT 1; {UPDATE}; DELETE FROM testapp_edit"}),
     raw("statement in a block", {"postgresql": f"DO $$ BEGIN {UPDATE}; END $$"}),
     raw("EXPLAIN ANALYZE", {"postgresql": f"EXPLAIN ANALYZE {UPDATE}"}),
@@ -599,6 +798,10 @@ if hasattr(models, "DatabasePlacement"):  # Django 6.1
         Write(
             "delete that cascades in the database",
             lambda db: db.shelves.get(name="fourth").delete(),
+        ),
+        Write(
+            "delete of a queryset that cascades in the database",
+            lambda db: db.shelves.filter(name__in=["fourth", "fifth"]).delete(),
         ),
         raw(
             "DELETE that cascades in the database",
@@ -630,13 +833,26 @@ WATCHES: list[Callable[[Library], Any]] = [
     lambda db: [(book.name, book.subject) for book in db.textbooks.order_by("pk")],
     lambda db: list(db.notes.order_by("pk").values_list("text", "object_id")),
     lambda db: list(
-        db.placements.order_by("pk").values_list("cascades__name", "nulls", "defaults")
+        db.placements.order_by("pk").values_list(
+            "cascades__name", "nulls", "defaults", "calls", "dangles__name"
+        )
     ),
     lambda db: list(db.seats.order_by("row", "number").values_list("pk", "guest")),
+    lambda db: list(
+        db.people.order_by("pk", "friends", "follows").values_list("name", "friends", "follows")
+    ),
     names,
     lambda db: [db.books.count()],
 ]
-if hasattr(models, "DatabasePlacement"):
-    WATCHES.append(
-        lambda db: list(db.of(models.DatabasePlacement).values_list("cascades", "nulls"))
-    )
+if hasattr(models, "DatabasePlacement"):  # Django 6.1
+    WATCHES += [
+        lambda db: list(
+            db.of(models.DatabasePlacement).order_by("pk").values_list("cascades", "nulls")
+        ),
+        lambda db: db.of(models.DatabaseLabel).count(),
+        lambda db: (
+            list(db.of(models.DatabaseDefault).values_list("shelf__name"))
+            if db.has("DatabaseDefault")
+            else []
+        ),
+    ]

@@ -3,12 +3,14 @@
 import threading
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.core.management.commands import flush
-from django.db import connection, connections, transaction
+from django.db import connection, connections, migrations, models, transaction
+from django.db.migrations.state import ProjectState
 from django.db.models.signals import post_save
 
-from tests.testapp.models import Author, Book, Note, Tag
+from tests.testapp.models import Author, Book, Note, Odd, Tag
 
 
 @pytest.fixture
@@ -82,9 +84,9 @@ def test_a_model_without_the_delete_signal_is_deleted_fast_and_invalidated(
     using, settings, count_sql
 ):
     Tag.objects.using(using).create(name="old")
-    models = settings.QUERYCACHE["MODELS"]
     fast = {name: {"DELETE_SIGNAL": False} for name in ("testapp.Tag", "testapp.Note")}
-    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models | fast}
+    opted_in = settings.QUERYCACHE["MODELS"] | fast
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": opted_in}
     assert names(using) == ["old"]
     with count_sql(using) as statements:
         Tag.objects.using(using).all().delete()
@@ -163,6 +165,63 @@ def test_a_table_that_is_made_anew_is_seen(using, tag):
         assert names(using) == ["new"]
         transaction.set_rollback(True, using=using)
     assert names(using) == ["old"]
+
+
+def rename_in_python(apps, schema_editor):
+    tags = apps.get_model("testapp", "Tag").objects.using(schema_editor.connection.alias)
+    tags.update(name="new")
+
+
+def unnamed(**options):
+    return models.CharField(max_length=100, **options)
+
+
+OPERATIONS = {
+    "RunSQL": [migrations.RunSQL(RENAME)],
+    "RunPython": [migrations.RunPython(rename_in_python)],
+    "RenameField": [
+        migrations.RenameField("tag", "name", "title"),
+        migrations.RunSQL("UPDATE testapp_tag SET title = 'new'"),
+        migrations.RenameField("tag", "title", "name"),
+    ],
+    "AlterField to one with a default": [
+        migrations.AlterField("tag", "name", unnamed(null=True)),
+        migrations.RunSQL("UPDATE testapp_tag SET name = NULL"),
+        migrations.AlterField("tag", "name", unnamed(default="new")),
+        migrations.AlterField("tag", "name", unnamed()),
+    ],
+    "RemoveField and AddField with a default": [
+        migrations.RemoveField("tag", "name"),
+        migrations.AddField("tag", "name", unnamed(default="new"), preserve_default=False),
+    ],
+    "AlterModelTable": [
+        migrations.AlterModelTable("tag", "tag_for_now"),
+        migrations.RunSQL("UPDATE tag_for_now SET name = 'new'"),
+        migrations.AlterModelTable("tag", "testapp_tag"),
+    ],
+}
+
+
+@pytest.mark.parametrize("operations", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_migration_invalidates(using, tag, operations):
+    assert names(using) == ["old"]
+    before = ProjectState.from_apps(apps)
+    with connections[using].schema_editor() as editor:
+        for operation in operations:
+            after = before.clone()
+            operation.state_forwards("testapp", after)
+            operation.database_forwards("testapp", editor, before, after)
+            before = after
+    assert names(using) == ["new"]
+
+
+def test_a_model_that_is_deleted_and_created_is_seen(using):
+    Odd.objects.using(using).create(name="old")
+    assert Odd.objects.using(using).count() == 1
+    with connections[using].schema_editor() as editor:
+        editor.delete_model(Odd)
+        editor.create_model(Odd)
+    assert Odd.objects.using(using).count() == 0
 
 
 def test_copy_of_psycopg_invalidates(using, tag):

@@ -3,9 +3,11 @@
 import datetime
 import decimal
 import uuid
+from typing import Any
 
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.postgres.fields import ArrayField, DateRangeField, IntegerRangeField
 from django.db import models
 from django.db.models.functions import Lower, Now
 
@@ -149,6 +151,10 @@ class Placement(models.Model):
     )
     protects = models.ForeignKey(Shelf, models.PROTECT, null=True, related_name="+")
     restricts = models.ForeignKey(Shelf, models.RESTRICT, null=True, related_name="+")
+    calls = models.ForeignKey(Shelf, models.SET(first_shelf), null=True, related_name="+")
+    dangles = models.ForeignKey(
+        Shelf, models.DO_NOTHING, null=True, related_name="+", db_constraint=False
+    )
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -161,6 +167,27 @@ if hasattr(models, "DB_CASCADE"):  # Django 6.1
 
         cascades = models.ForeignKey(Shelf, models.DB_CASCADE, null=True, related_name="+")
         nulls = models.ForeignKey(Shelf, models.DB_SET_NULL, null=True, related_name="+")
+
+        def __str__(self) -> str:
+            return str(self.pk)
+
+    class DatabaseLabel(models.Model):
+        """A row that goes with the row that goes with another."""
+
+        placement = models.ForeignKey(DatabasePlacement, models.DB_CASCADE)
+
+        def __str__(self) -> str:
+            return str(self.pk)
+
+    class DatabaseDefault(models.Model):
+        """A row to which the database gives its default."""
+
+        shelf = models.ForeignKey(
+            Shelf, models.DB_SET_DEFAULT, null=True, db_default=0, related_name="+"
+        )
+
+        class Meta:
+            required_db_features = ("supports_on_delete_db_default",)
 
         def __str__(self) -> str:
             return str(self.pk)
@@ -218,6 +245,89 @@ class Summary(models.Model):
         managed = False
         db_table = "testapp_summary"
 
+
+class Initials(tuple[str, ...]):
+    """A value that no database knows."""
+
+    __slots__ = ()
+
+
+class InitialsField(models.CharField):
+    """A column that is one thing in Python and another in the database."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Initials | None:
+        return None if value is None else Initials(value.split("."))
+
+    def get_prep_value(self, value: Any) -> Any:
+        return ".".join(value) if isinstance(value, Initials) else value
+
+
+@InitialsField.register_lookup
+class HowMany(models.Transform):
+    """A transform of the project's own."""
+
+    lookup_name = "how_many"
+    function = "LENGTH"
+    output_field = models.IntegerField()
+
+
+@InitialsField.register_lookup
+class Among(models.Lookup):
+    """A lookup of the project's own."""
+
+    lookup_name = "among"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, column_params = self.process_lhs(compiler, connection)
+        value, value_params = self.process_rhs(compiler, connection)
+        return f"{column} <= {value}", [*column_params, *value_params]
+
+
+class PersonQuerySet(models.QuerySet["Person"]):
+    def popular(self) -> "PersonQuerySet":
+        return self.annotate(fans=models.Count("followers")).filter(fans__gt=0)
+
+
+class PersonManager(models.Manager.from_queryset(PersonQuerySet)):  # type: ignore[misc]
+    def get_queryset(self) -> PersonQuerySet:
+        queryset: PersonQuerySet = super().get_queryset()
+        return queryset.defer("motto")
+
+    def get_by_natural_key(self, name: str) -> "Person":
+        person: Person = self.get(name=name)
+        return person
+
+
+class Person(Named):
+    """Relations to itself, and a key, a column, a manager and a ``from_db`` of its own."""
+
+    initials = InitialsField(max_length=20, default=Initials())
+    motto = models.TextField(default="")
+    friends = models.ManyToManyField("self")
+    follows = models.ManyToManyField("self", symmetrical=False, related_name="followers")
+
+    objects = PersonManager()
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> "Person":
+        person = super().from_db(*args, **kwargs)
+        person.greeting = f"I am {person.name}"  # type: ignore[attr-defined]
+        return person
+
+    def natural_key(self) -> tuple[str]:
+        return (self.name,)
+
+
+class Founding(models.Model):
+    """A view of the database, on publishers."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    founded = models.IntegerField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "testapp_founding"
+
     def __str__(self) -> str:
         return self.name
 
@@ -233,3 +343,14 @@ class Busiest(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Reading(Named):
+    """Columns that only PostgreSQL has."""
+
+    chapters = ArrayField(models.IntegerField(), default=list)
+    pages = IntegerRangeField(null=True)
+    days = DateRangeField(null=True)
+
+    class Meta:
+        required_db_vendor = "postgresql"

@@ -24,6 +24,8 @@ VENDORS = ["sqlite", "postgresql", "mysql"]
         ("SELECT ROW_NUMBER() OVER (PARTITION BY x ORDER BY y) FROM a", {"a"}),
         ("SELECT CAST(x AS VARCHAR(10)) FROM a", {"a"}),
         ("SELECT x FROM a WHERE y = 'SELECT random() FROM b'", {"a"}),
+        ("SELECT x FROM a WHERE y = 'it''s ; DELETE FROM b'", {"a"}),
+        ("SELECT x FROM a -- FROM b\n/* FROM c */ WHERE y = 1", {"a"}),
     ],
 )
 def test_a_select_names_its_tables(vendor, statement, tables):
@@ -149,6 +151,14 @@ def test_a_write_changes_the_tables_that_it_names(vendor, statement, tables):
         ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = EXCLUDED.x", {"a"}),
         ("MERGE INTO a USING b ON a.x = b.x WHEN MATCHED THEN DELETE", {"a", "b"}),
         ("COPY a FROM STDIN", {"a"}),
+        ('copy public."A" (x) from stdin with (format csv)', {"a"}),
+        ("CREATE TABLE b AS SELECT x FROM a", {"a", "b"}),
+        ("CREATE MATERIALIZED VIEW b AS SELECT x FROM a", {"a", "b"}),
+        ("ALTER TABLE a RENAME TO b", {"a", "b"}),
+        ("UPDATE a SET x = $tag$ it's $$ $tag$; DELETE FROM b", {"a", "b"}),
+        ("UPDATE a SET x = E'it\\'s'; DELETE FROM b", {"a", "b"}),
+        ("UPDATE a SET x = 'it\\'; DELETE FROM b", {"a", "b"}),
+        ("/* /* nested */ SELECT 1 */ DELETE FROM a", {"a"}),
         ("SELECT x INTO b FROM a", {"a", "b"}),
     ],
 )
@@ -165,10 +175,34 @@ def test_writes_of_postgresql(statement, tables):
         ("DELETE `a` FROM `a` INNER JOIN `b` ON a.x = b.x", {"a", "b"}),
         ("UPDATE `a`, `b` SET a.x = 1, b.x = 2", {"a", "b"}),
         ("TRUNCATE `a`", {"a"}),
+        ("INSERT IGNORE a SET x = 1", {"a"}),
+        ("DELETE FROM a, b USING a JOIN b JOIN c", {"a", "b", "c"}),
+        ("DELETE t FROM a AS t", {"a", "t"}),
+        ("CREATE TABLE b LIKE a", {"a", "b"}),
+        ("# why; SELECT 1\nDELETE FROM a", {"a"}),
+        ("SELECT 'it\\'s'; DELETE FROM a", {"a"}),
+        ("UPDATE a SET x = '\\\\'; UPDATE b SET x = 1", {"a", "b"}),
+        ('SELECT "a\\"; DELETE FROM a"; DELETE FROM b', {"b"}),
     ],
 )
 def test_writes_of_mysql(statement, tables):
     assert sql.change_of(statement, "mysql").tables == tables
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("INSERT OR REPLACE INTO main.a VALUES (1)", {"a"}),
+        ("UPDATE [a] SET x = 1", {"a"}),
+        ("DELETE FROM 'a'", {"a"}),
+        (";; DELETE FROM a", {"a"}),
+        ("SELECT ';' -- it's\n; DELETE FROM a", {"a"}),
+        ("SELECT '\\'; DELETE FROM a", {"a"}),
+        ("UPDATE a SET x = 1 FROM b", {"a", "b"}),
+    ],
+)
+def test_writes_of_sqlite(statement, tables):
+    assert sql.change_of(statement, "sqlite").tables == tables
 
 
 @pytest.mark.parametrize(
@@ -184,6 +218,34 @@ def test_writes_of_mysql(statement, tables):
         ("postgresql", "DROP TABLE a CASCADE"),
         ("postgresql", "EXPLAIN ANALYZE DELETE FROM a"),
         ("postgresql", "COMMIT PREPARED 'x'"),
+        ("postgresql", "PREPARE x AS DELETE FROM a"),
+        ("postgresql", "EXECUTE x (1)"),
+        ("postgresql", "REFRESH MATERIALIZED VIEW a"),
+        ("postgresql", "DROP SCHEMA a CASCADE"),
+        ("postgresql", "ALTER TABLE a ATTACH PARTITION b DEFAULT"),
+        ("postgresql", "CREATE RULE r AS ON UPDATE TO a DO INSTEAD DELETE FROM b"),
+        ("postgresql", "COPY (DELETE FROM a RETURNING x) TO STDOUT"),
+        ("postgresql", "TRUNCATE a RESTART IDENTITY CASCADE"),
+        ("postgresql", "VALUES (writer(1))"),
+        ("postgresql", "(SELECT writer(1))"),
+        ("postgresql", "SELECT x FROM a, LATERAL writer(a.x)"),
+        ("postgresql", 'SELECT U&"wr\\0069ter" (1)'),
+        ("mysql", "EXECUTE IMMEDIATE 'DELETE FROM a'"),
+        ("mysql", "DO writer(1)"),
+        ("mysql", "SELECT BENCHMARK(1, writer(1))"),
+        ("mysql", "SELECT @x := writer(1)"),
+        ("mysql", "SELECT x FROM a INTO OUTFILE 'x'"),
+        ("mysql", "HANDLER a OPEN"),
+        ("mysql", "RENAME TABLE a TO b"),
+        ("mysql", "ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b"),
+        ("mysql", "UPDATE IGNORE a SET x = 1"),
+        ("mysql", "IF 1 THEN DELETE FROM a; END IF"),
+        ("mysql", "UPDATE a SET x = '\\'; UPDATE b SET x = 1"),
+        ("sqlite", "ATTACH DATABASE 'x' AS y"),
+        ("sqlite", "SELECT load_extension('x')"),
+        ("sqlite", "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; END"),
+        ("sqlite", "\ufeffDELETE FROM a"),
+        ("sqlite", "DELETE FROM a /* without an end"),
         ("mysql", "LOAD DATA INFILE 'x' INTO TABLE a"),
         ("sqlite", "REPLACE INTO a VALUES (1)"),
         ("sqlite", "this is not SQL ((("),
@@ -203,6 +265,14 @@ def test_a_statement_that_is_not_understood_changes_everything(vendor, statement
         "SELECT x FROM a WHERE y = 'DELETE FROM b'",
         "PRAGMA foreign_keys = ON",
         "SET CONSTRAINTS ALL IMMEDIATE",
+        "DISCARD ALL",
+        "RESET ALL",
+        "UNLISTEN *",
+        "LOCK TABLE a IN SHARE MODE",
+        "TABLE a",
+        "SELECT $$ ; DELETE FROM b $$",
+        "SELECT x FROM a WHERE y = E'it\\'s; DELETE FROM b'",
+        "SELECT 1 -- ; DELETE FROM b",
         "SHOW server_version",
         'SAVEPOINT "s1"',
         'RELEASE SAVEPOINT "s1"',

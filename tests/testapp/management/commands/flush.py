@@ -31,7 +31,9 @@ class Command(DjangoFlush):
             super().handle(**options)
             as_migrated[connection.alias] = made_by_migrate(connection)
             return
-        tables = connection.introspection.django_table_names(include_views=False)
+        tables = connection.introspection.django_table_names(
+            only_existing=True, include_views=False
+        )
         empty(connection, sorted(set(tables) - set(MADE_BY_MIGRATE)))
 
 
