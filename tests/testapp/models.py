@@ -245,6 +245,9 @@ class Summary(models.Model):
         managed = False
         db_table = "testapp_summary"
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Initials(tuple[str, ...]):
     """A value that no database knows."""
