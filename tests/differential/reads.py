@@ -55,6 +55,7 @@ from django.db.models.functions import (
     FirstValue,
     Floor,
     Greatest,
+    JSONObject,
     Lag,
     Least,
     Left,
@@ -1240,6 +1241,19 @@ CACHEABLE += [
     ]
 ]
 
+# Not cached as yet, as the word before a parenthesis is taken for a function.
+CACHEABLE += [
+    Read("JSON in order", lambda db: list(db.books.order_by(KT("extra__prize"), "name"))),
+    Read(
+        "order by RawSQL", lambda db: list(db.books.order_by(RawSQL("pages / %s", [100]), "name"))
+    ),
+    Read(
+        "functions of JSON",
+        lambda db: list(by_name(Book, db).values(o=JSONObject(name="name", prize="extra__prize"))),
+        needs="has_json_object_function",
+    ),
+]
+
 NOT_CACHEABLE = [
     Read(
         "a random order",
@@ -1299,6 +1313,12 @@ NOT_CACHEABLE = [
     Read(
         "a setting of the session",
         lambda db: list(by_name(Tag, db).annotate(n=RawSQL("@@sql_mode", []))),
+        on=frozenset({"mysql"}),
+        reason=Reason.UNKNOWN_SQL,
+    ),
+    Read(
+        "a comment that is executed",
+        lambda db: list(by_name(Tag, db).annotate(n=RawSQL("1 /*! + 0 * RAND() */", []))),
         on=frozenset({"mysql"}),
         reason=Reason.UNKNOWN_SQL,
     ),

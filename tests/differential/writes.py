@@ -787,6 +787,21 @@ WRITES = [
     Write("executemany of DELETE", many_books_deleted, is_one_statement=True),
 ]
 
+# Not seen as yet.
+WRITES += [
+    raw("comment that is executed", {"mysql": f"/*!50000 {UPDATE} */"}),
+    raw("SET STATEMENT", {"mysql": f"SET STATEMENT max_statement_time = 60 FOR {UPDATE}"}),
+    raw("ANALYZE", {"mysql": f"ANALYZE {UPDATE}"}),
+    raw("UPDATE of low priority", {"mysql": UPDATE.replace("UPDATE", "UPDATE LOW_PRIORITY")}),
+    raw(
+        "CTE by the name of the table that it deletes from",
+        {
+            "postgresql": "WITH testapp_edit AS (DELETE FROM testapp_edit RETURNING role) "
+            "INSERT INTO testapp_tag (name) SELECT role FROM testapp_edit"
+        },
+    ),
+]
+
 TYPICAL = {
     "get_or_create", "delete that cascades", "update", "many-to-many set", "loaddata",
     "raw UPDATE", "raw CTE that reads", "raw TRUNCATE", "executemany",

@@ -1,6 +1,7 @@
 """Writes that come in by a side door."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.apps import apps
@@ -62,6 +63,58 @@ def test_a_routine_of_the_database_that_writes_invalidates(using, routines, stat
     assert names(using) == ["old"]
     execute(using, statement)
     assert names(using) == ["new"]
+
+
+LONGER = {
+    "postgresql": {
+        "BEGIN after a comment": (["/* why */ BEGIN", RENAME], "COMMIT"),
+        "BEGIN before a comment": (["BEGIN -- why", RENAME], "COMMIT"),
+        "BEGIN with two options": (
+            ["BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE", RENAME],
+            "COMMIT",
+        ),
+        "BEGIN together with a write": ([f"BEGIN; {RENAME}"], "COMMIT"),
+        "COMMIT before a comment": (["BEGIN", RENAME], "COMMIT /* back to normal */"),
+        "COMMIT AND CHAIN": (["BEGIN", "COMMIT AND CHAIN", RENAME], "COMMIT"),
+    },
+    "mysql": {
+        "BEGIN after a comment": (["/* why */ BEGIN", RENAME], "COMMIT"),
+        "COMMIT AND CHAIN": (["BEGIN", "COMMIT AND CHAIN", RENAME], "COMMIT"),
+        "a temporary table": (["BEGIN", "CREATE TEMPORARY TABLE t (x INT)", RENAME], "COMMIT"),
+        "autocommit switched off": (["SET autocommit = 0", RENAME], "COMMIT"),
+        "another BEGIN": (["BEGIN", RENAME], "BEGIN"),
+        "GRANT": (["BEGIN", RENAME], "GRANT USAGE ON *.* TO root@localhost"),
+        "ANALYZE TABLE": (["BEGIN", RENAME], "ANALYZE TABLE testapp_shelf"),
+        "FLUSH TABLES": (["BEGIN", RENAME], "FLUSH TABLES"),
+        "CREATE USER": (["BEGIN", RENAME], "CREATE USER IF NOT EXISTS somebody"),
+    },
+    "sqlite": {"BEGIN after a comment": (["/* why */ BEGIN", RENAME], "COMMIT")},
+}
+
+
+@pytest.mark.parametrize("case", sorted({name for cases in LONGER.values() for name in cases}))
+def test_a_transaction_by_hand_is_published_when_it_commits(using, tag, case):
+    statements, last = LONGER[connections[using].vendor].get(case, ([], None))
+    if last is None:
+        pytest.skip("not on this database")
+
+    def names_elsewhere():
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(names, using).result()
+            thread.submit(connections.close_all).result()
+            return found
+
+    assert names(using) == ["old"]
+    try:
+        execute(using, *statements)
+        assert names_elsewhere() == ["old"]
+        execute(using, last)
+        assert names_elsewhere() == ["new"]
+        if using != "default":  # SQLite refuses a COMMIT without a transaction
+            execute(using, "UPDATE testapp_tag SET name = 'newer'", "COMMIT")
+            assert names_elsewhere() == ["newer"]
+    finally:
+        connections[using].close()
 
 
 def test_callproc_invalidates(using, routines):

@@ -53,6 +53,9 @@ def test_names_are_unquoted_unqualified_and_case_folded():
         "COALESCE(x, UUID())",
         "strftime('%%Y', 'now')",
         "nextval('s')",
+        "writer_(x)",
+        "lower$(x)",
+        "conflict(x)",
     ],
 )
 def test_a_function_that_is_not_known_to_be_deterministic_is_not_cacheable(vendor, call):
@@ -82,6 +85,19 @@ def test_what_is_not_a_plain_select_is_not_cacheable(statement, reason):
     with pytest.raises(Uncacheable) as caught:
         sql.tables_read(statement, "postgresql")
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("word", ["'now'", "' Today '::date", "DATE 'tomorrow'"])
+def test_a_word_that_postgresql_takes_for_the_time_is_not_cacheable(word):
+    with pytest.raises(Uncacheable) as caught:
+        sql.tables_read(f"SELECT x FROM a WHERE y < {word}", "postgresql")
+    assert caught.value.reason is Reason.UNKNOWN_FUNCTION
+
+
+def test_a_table_of_sqlite_that_stands_for_its_rows_is_not_cacheable():
+    with pytest.raises(Uncacheable):
+        sql.tables_read("SELECT x FROM a WHERE x IN b", "sqlite")
+    assert sql.tables_read("SELECT x FROM a WHERE x IN (b)", "sqlite") == {"a"}
 
 
 def test_user_variables_of_mysql_are_not_cacheable():
@@ -253,6 +269,115 @@ def test_writes_of_sqlite(statement, tables):
 )
 def test_a_statement_that_is_not_understood_changes_everything(vendor, statement):
     assert sql.change_of(statement, vendor).everything
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("WITH a AS (SELECT x FROM a) SELECT x FROM a", {"a"}),
+        ("WITH a AS (SELECT x FROM b) SELECT x FROM s.a", {"a", "b"}),
+        (
+            "SELECT (WITH b AS (SELECT 1 AS x) SELECT x FROM b), (SELECT x FROM b) FROM a",
+            {"a", "b"},
+        ),
+        ("WITH b AS (SELECT x FROM c), c AS (SELECT x FROM a) SELECT b.x FROM b, c", {"a", "c"}),
+        ("WITH RECURSIVE b AS (SELECT x FROM a UNION SELECT x FROM b) SELECT x FROM b", {"a"}),
+        ("SELECT x FROM a ORDER BY (x)", {"a"}),
+        ("SELECT SUM(x) OVER (PARTITION BY (y) ORDER BY (z)) FROM a GROUP BY (x)", {"a"}),
+    ],
+)
+def test_the_name_of_a_cte_hides_a_table_only_where_it_is_in_scope(vendor, statement, tables):
+    assert sql.tables_read(statement, vendor) == tables
+
+
+@pytest.mark.parametrize(
+    ("vendor", "statement"),
+    [
+        ("postgresql", "WITH b AS (SELECT x FROM c) DELETE FROM b"),
+        ("postgresql", "WITH b AS (DELETE FROM b RETURNING x) INSERT INTO c SELECT x FROM b"),
+        ("postgresql", "SELECT pg_temp.writer(1)"),
+        ("postgresql", "SELECT current_number(1)"),
+        ("postgresql", "SELECT has_been_written(1)"),
+        ("postgresql", "SELECT writer_(1)"),
+        ("postgresql", "SELECT lower$(1)"),
+        ("postgresql", "SELECT key(1)"),
+        ("postgresql", "DECLARE c CURSOR WITH HOLD FOR SELECT writer(1)"),
+        ("postgresql", "INSERT INTO c SELECT writer(1)"),
+        ("postgresql", "UPDATE c SET x = writer(1)"),
+        ("mysql", "/*!50000 DELETE FROM b */"),
+        ("mysql", "/*M!100100 DELETE FROM b */"),
+        ("mysql", "SELECT 1 /*! INTO OUTFILE 'x' */"),
+        ("mysql", "SET STATEMENT max_statement_time = 1 FOR DELETE FROM b"),
+        ("mysql", "SET @x = (SELECT writer(1))"),
+        ("mysql", "ANALYZE DELETE FROM b"),
+        ("mysql", "ANALYZE FORMAT=JSON UPDATE b SET x = 1"),
+        ("mysql", "UPDATE LOW_PRIORITY b SET x = 1"),
+        ("mysql", "SELECT writer#\n(1)"),
+        ("sqlite", "SELECT pg_writer(1)"),
+    ],
+)
+def test_a_change_is_seen_wherever_it_hides(vendor, statement):
+    change = sql.change_of(statement, vendor)
+    assert change.everything or "b" in change.tables
+
+
+@pytest.mark.parametrize(
+    ("vendor", "statement"),
+    [
+        ("postgresql", "/* why */ BEGIN"),
+        ("postgresql", "BEGIN -- why"),
+        ("postgresql", "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"),
+        ("postgresql", "BEGIN NOT DEFERRABLE"),
+        ("postgresql", "BEGIN; DELETE FROM a"),
+        ("postgresql", "COMMIT; BEGIN"),
+        ("postgresql", "COMMIT AND CHAIN"),
+        ("mysql", "ROLLBACK AND CHAIN"),
+        ("mysql", "SET autocommit = 0"),
+    ],
+)
+def test_a_transaction_is_seen_to_begin(vendor, statement):
+    assert sql.change_of(statement, vendor).begins_transaction
+
+
+@pytest.mark.parametrize(
+    ("vendor", "statement"),
+    [
+        ("postgresql", "COMMIT /* back to normal */"),
+        ("postgresql", "PREPARE TRANSACTION 'x'"),
+        ("mysql", "SET autocommit = 1"),
+    ],
+)
+def test_a_transaction_is_seen_to_end(vendor, statement):
+    assert sql.change_of(statement, vendor).ends_transaction
+
+
+@pytest.mark.parametrize(
+    ("vendor", "statement"),
+    [
+        ("mysql", "CREATE TEMPORARY TABLE a (x integer)"),
+        ("mysql", "DROP TEMPORARY TABLE a"),
+        ("mysql", "BEGIN NOT ATOMIC DELETE FROM a; END"),
+        ("sqlite", "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; DELETE FROM c; END"),
+        ("postgresql", "BEGIN; DELETE FROM a; COMMIT; BEGIN"),
+    ],
+)
+def test_a_transaction_is_seen_to_go_on(vendor, statement):
+    change = sql.change_of(statement, vendor)
+    assert change.begins_transaction or not change.ends_transaction
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "/* why */ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SELECT 1; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        "SELECT set_config('transaction_isolation', 'serializable', true)",
+    ],
+)
+def test_a_snapshot_is_seen_to_be_taken(statement):
+    assert sql.change_of(statement, "postgresql").takes_snapshot
 
 
 @pytest.mark.parametrize(
