@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.db.models import Model
 
-from querycache import sql
+from querycache import statements
 from querycache._django import (
     SQLCompiler,
     SQLDeleteCompiler,
@@ -15,7 +15,7 @@ from querycache._django import (
 from querycache.conf import get_config
 from querycache.memory import Memory
 from querycache.options import normalized_table
-from querycache.sql import EVERYTHING, Change
+from querycache.statements import EVERYTHING, Change
 
 _STATEMENTS: Final = 4096
 _LONG_STATEMENT: Final = 4096
@@ -32,7 +32,7 @@ def change_of_statement(statement: Any, vendor: str) -> Change:
             return EVERYTHING
     change = _changes.get((vendor, statement))
     if change is None:
-        change = _with_followers(sql.change_of(statement, vendor))
+        change = _with_followers(statements.change_of(statement, vendor))
         # Each savepoint has another name.
         if len(statement) <= _LONG_STATEMENT and "SAVEPOINT" not in statement:
             _changes.put((vendor, statement), change)
@@ -58,9 +58,9 @@ def change_of_compiler(compiler: SQLCompiler) -> Change:
     return Change(_with_triggers(tables))
 
 
-def change_of_procedure(name: str) -> Change:
+def change_of_procedure(name: str, vendor: str) -> Change:
     """Return what a stored procedure changes: what the settings say, otherwise anything."""
-    return _with_followers(sql.change_of_calls([name]))
+    return _with_followers(statements.change_of_calls([name], vendor))
 
 
 def change_of_models(models: Iterable[type[Model]]) -> Change:

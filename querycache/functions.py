@@ -4,6 +4,8 @@ The functions of SQL by what is known of them: the same answer for the same rows
 By name, as a statement writes them; a function that is not named here is not trusted.
 """
 
+import re
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -89,5 +91,10 @@ def is_harmless(name: str, vendor: str) -> bool:
         is_deterministic(name, vendor)
         or name in _VOLATILE_BUT_READING
         or name in CALLED_WITHOUT_PARENTHESIS
-        or name.startswith(("PG_", "SQLITE_", "CURRENT_", "HAS_", "TXID_"))
+        or (vendor == "postgresql" and _OF_POSTGRESQL.fullmatch(name) is not None)
+        or (vendor == "sqlite" and name.startswith("SQLITE_") and "." not in name)
     )
+
+
+# Of nobody else: PostgreSQL keeps the prefix of names for itself.
+_OF_POSTGRESQL = re.compile(r"PG_\w+|TXID_\w+|HAS_\w+_PRIVILEGE|CURRENT_(DATABASE|QUERY|SCHEMAS)")

@@ -28,7 +28,7 @@ from querycache._django import (
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
-from querycache.sql import EVERYTHING, NOTHING, Change
+from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
 from querycache.transactions import ConnectionState, state_of
 
@@ -95,13 +95,11 @@ def watching(
         except Exception:  # the transaction may be of no use after that
             state.broken = state.in_transaction(connection)
             raise
-        state.opened |= change.begins_transaction
-        if change.turns_autocommit:
-            state.turn_autocommit(is_on=change.ends_transaction)
-        if change.ends_transaction and not in_transaction(connection):
-            state.forget(takes_back=takes_back(connection, change.rolls_back or state.broken))
-        if change.rolls_back:
-            state.broken = False
+        state.has_run(
+            change,
+            is_known=in_transaction(connection),
+            takes_back=takes_back(connection, change.rolls_back or state.broken),
+        )
         return
     if change.takes_snapshot:
         state.keep_to_snapshots()
@@ -129,8 +127,11 @@ def _commits(connection: BaseDatabaseWrapper, state: ConnectionState, change: Ch
     if has_no_transaction(connection):
         state.unbegun = not change.begins_transaction
         return True
+    # MySQL commits when another transaction begins.
+    is_left = change.begins_transaction and connection.vendor == "mysql"
     # COMMIT by hand, or DDL that commits implicitly.
-    return is_lost or change.ends_transaction or (state.unbegun and change.releases_savepoint)
+    is_over = change.ends_transaction or change.may_commit or is_left
+    return is_lost or is_over or (state.unbegun and change.releases_savepoint)
 
 
 @contextmanager
@@ -230,7 +231,9 @@ def wrap_callproc(callproc: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(callproc)
     def watched_callproc(cursor: CursorWrapper, name: str, *args: Any, **kwargs: Any) -> Any:
-        with watching(cursor.db, state_of(cursor.db), changes.change_of_procedure(name)):
+        with watching(
+            cursor.db, state_of(cursor.db), changes.change_of_procedure(name, cursor.db.vendor)
+        ):
             return callproc(cursor, name, *args, **kwargs)
 
     return watched_callproc

@@ -18,7 +18,7 @@ from querycache.conf import get_config, is_valid_ttl
 from querycache.dependencies import tables_in_tree
 from querycache.raw import cached_raw
 from querycache.reads import HINT, Hint, bypassed
-from querycache.sql import Change
+from querycache.statements import Change
 from querycache.stats import Stats, names_of, statistics, stats_from
 
 Q = TypeVar("Q", bound="QuerySet[Any, Any] | RawQuerySet[Any]")

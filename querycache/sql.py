@@ -1,31 +1,27 @@
 """
 What a statement's own text says: the tables it names, and what may make its answer differ.
 
-Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable``
-for a read, and counts as a change of every table for a write.
+Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable``.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
-from querycache.functions import CALLED_WITHOUT_PARENTHESIS, is_deterministic, is_harmless
+from querycache.functions import CALLED_WITHOUT_PARENTHESIS, is_deterministic
 from querycache.options import normalized_table
-from querycache.sessions import Told, told_by
 
 if TYPE_CHECKING:
     from sqlglot import exp
     from sqlglot.tokens import Token  # type: ignore[attr-defined]
 
-_DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "oracle": "oracle"}
+DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "oracle": "oracle"}
 """sqlglot's name for what Django calls ``connection.vendor``."""
 
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
-_WORD = re.compile(r"\w+")
-_CALL = re.compile(r"([\w\"`\].]+)\s*\(")
+_CLOCK = re.compile(r"'\s*(?:now|today|tomorrow|yesterday)\s*'", re.IGNORECASE)
+"""What PostgreSQL takes for a moment, where a string becomes one."""
 _LONG_LIST: Final = 9
 """Parameters. Shorter lists are kept as they are: they may be the arguments of a function."""
 _NULLS = re.compile(rf"NULL(?:\s*,\s*NULL){{{_LONG_LIST},}}")
@@ -50,20 +46,26 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     """
     from sqlglot import exp
 
-    trees, tokens = _parse(skeleton(sql), vendor)
+    if has_executable_comment(sql, vendor):
+        raise Uncacheable(Reason.UNKNOWN_SQL, "a comment that is executed")
+    trees, tokens = parse(skeleton(sql), vendor)
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise Uncacheable(Reason.UNKNOWN_SQL, "not a single SELECT")
-    for name in _calls(tokens):
+    for name in calls(tokens):
         if not is_deterministic(name, vendor):
             raise Uncacheable(Reason.UNKNOWN_FUNCTION, name)
+    if vendor == "postgresql" and (clock := _CLOCK.search(sql)):
+        raise Uncacheable(Reason.UNKNOWN_FUNCTION, clock[0])
     tree = trees[0]
+    if any(membership.args.get("field") for membership in tree.find_all(exp.In)):
+        raise Uncacheable(Reason.UNKNOWN_SQL, "IN with the name of a table")
     if tree.find(exp.Lock):
         raise Uncacheable(Reason.LOCKING)
-    if found := tree.find(*_writing_nodes(), exp.Command, exp.Parameter, exp.SessionParameter):
-        raise Uncacheable(Reason.UNKNOWN_SQL, found.sql(_DIALECTS.get(vendor)))
-    if others := _databases_named(tree, vendor):
+    if found := tree.find(*writing_nodes(), exp.Command, exp.Parameter, exp.SessionParameter):
+        raise Uncacheable(Reason.UNKNOWN_SQL, found.sql(DIALECTS.get(vendor)))
+    if others := databases_named(tree, vendor):
         raise Uncacheable(Reason.UNKNOWN_SQL, f"of the database {min(others)}")
-    return frozenset(_table_names(tree))
+    return frozenset(table_names(tree))
 
 
 def identifiers(sql: str, vendor: str) -> frozenset[str]:
@@ -71,25 +73,36 @@ def identifiers(sql: str, vendor: str) -> frozenset[str]:
     from sqlglot import Dialect
     from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
 
-    tokens = Dialect.get_or_raise(_DIALECTS.get(vendor)).tokenize(sql)
+    tokens = Dialect.get_or_raise(DIALECTS.get(vendor)).tokenize(sql)
     return frozenset(
         normalized_table(token.text) for token in tokens if token.token_type != TokenType.STRING
     )
 
 
-def _parse(sql: str, vendor: str) -> tuple[list["exp.Expr"], list["Token"]]:
+def parse(sql: str, vendor: str) -> tuple[list["exp.Expr"], list["Token"]]:
+    """Return a tree for each statement, and all their tokens. Raises ``Uncacheable``."""
     from sqlglot import Dialect, ErrorLevel
 
-    dialect = Dialect.get_or_raise(_DIALECTS.get(vendor))
+    dialect = Dialect.get_or_raise(DIALECTS.get(vendor))
+    tokens = tokens_of(sql, vendor)
     try:
-        tokens = dialect.tokenize(sql)
         trees = dialect.parser(error_level=ErrorLevel.RAISE).parse(tokens, sql)
     except Exception as error:  # whatever a parser stumbles over, it has not understood
         raise Uncacheable(Reason.UNKNOWN_SQL, f"{error!r:.200}") from error
     return [tree for tree in trees if tree is not None], tokens
 
 
-def _calls(tokens: list["Token"]) -> Iterator[str]:
+def tokens_of(sql: str, vendor: str) -> list["Token"]:
+    """Return the words and marks of one statement or several. Raises ``Uncacheable``."""
+    from sqlglot import Dialect
+
+    try:
+        return Dialect.get_or_raise(DIALECTS.get(vendor)).tokenize(sql)
+    except Exception as error:
+        raise Uncacheable(Reason.UNKNOWN_SQL, f"{error!r:.200}") from error
+
+
+def calls(tokens: list["Token"]) -> Iterator[str]:
     """
     Every function that is called, upper-cased, as it is written.
 
@@ -107,27 +120,70 @@ def _calls(tokens: list["Token"]) -> Iterator[str]:
         if following is not None and following.token_type == TokenType.L_PAREN:
             if previous is not None and previous.token_type == TokenType.DOT:
                 yield f".{name}"  # of some schema: not the function that is known by this name
-            elif is_quoted or (name[-1:].isalnum() and name not in _BEFORE_PARENTHESIS):
+            elif is_quoted or (is_word(name) and not _is_keyword(name, previous)):
                 yield name
         elif not is_quoted and name in CALLED_WITHOUT_PARENTHESIS:
             yield name
 
 
-def _table_names(tree: "exp.Expr") -> Iterator[str]:
-    """Every table of a statement. A CTE's name counts as one: it may hide a table of that name."""
+def is_word(name: str) -> bool:
+    """Say whether a token may be a name, and is not an operator. PostgreSQL has names like 😀."""
+    return not name.isascii() or any(char.isalnum() or char in "_$" for char in name)
+
+
+def _is_keyword(name: str, previous: "Token | None") -> bool:
+    """Say whether a word before a parenthesis is no call; sqlglot makes one word of ORDER BY."""
+    if name.rsplit(None, 1)[-1] not in BEFORE_PARENTHESIS:
+        return False
+    # Where an operand begins, a word that no database reserves is a function of that name.
+    return name not in NOT_RESERVED or not (
+        previous is None or previous.text.upper() in _BEFORE_OPERAND
+    )
+
+
+def has_executable_comment(sql: str, vendor: str) -> bool:
+    """MySQL and MariaDB execute what stands in some comments."""
+    return vendor == "mysql" and ("/*!" in sql or "/*M!" in sql)
+
+
+def table_names(tree: "exp.Expr") -> Iterator[str]:
+    """Every table of a statement, normalized; but not what a CTE stands for."""
     from sqlglot import exp
 
-    ctes = {cte.alias.casefold() for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Identifier):
-            name = normalized_table(table.name)
-            if name not in ctes:
-                yield name
+            if not _is_cte(table):
+                yield normalized_table(table.name)
         elif not isinstance(table.this, exp.Func):
             raise Uncacheable(Reason.UNKNOWN_SQL, table.sql())
 
 
-def _databases_named(tree: "exp.Expr", vendor: str) -> frozenset[str]:
+def _is_cte(table: "exp.Table") -> bool:
+    """
+    Say whether a table is a CTE that is in scope; not one that only has the name of a CTE.
+
+    A CTE does not see itself, nor those after it, unless it is recursive. No schema has a CTE, and
+    nothing but a table is written to.
+    """
+    from sqlglot import exp
+
+    is_target = isinstance(table.parent, exp.Insert | exp.Update | exp.Delete | exp.Merge)
+    if table.args.get("db") or (is_target and table.arg_key == "this"):
+        return False
+    node: exp.Expr = table
+    while (parent := node.parent) is not None:
+        is_inside = isinstance(parent, exp.With)
+        ctes = parent if is_inside else parent.args.get("with_")
+        for cte in ctes.expressions if ctes is not None and ctes is not node else ():
+            if is_inside and cte is node and not parent.args.get("recursive"):
+                break
+            if cte.alias == table.name:
+                return True
+        node = parent
+    return False
+
+
+def databases_named(tree: "exp.Expr", vendor: str) -> frozenset[str]:
     """Return the databases that stand before tables; elsewhere than on MySQL, those are schemas."""
     from sqlglot import exp
 
@@ -136,227 +192,41 @@ def _databases_named(tree: "exp.Expr", vendor: str) -> frozenset[str]:
     return frozenset(table.db for table in tree.find_all(exp.Table) if table.db)
 
 
-def _writing_nodes() -> tuple[type["exp.Expr"], ...]:
+def writing_nodes() -> tuple[type["exp.Expr"], ...]:
+    """The nodes of a tree that write."""
     from sqlglot import exp
 
     return exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into
-
-
-# Writes -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    What a statement may change.
-
-    ``everything`` stands for any table of the database. ``databases`` are others of the server that
-    are named along with a table, where a statement can reach them. The others say what it does to
-    the transaction: begin one without Django, end it (COMMIT, or DDL where that commits
-    implicitly), from now on or once, mend one that was broken, or choose an isolation level that
-    reads a snapshot. ``is_unfinished`` says that the change becomes visible only after its rows
-    were fetched, whenever that may be; ``told`` is what the session is told.
-    """
-
-    tables: frozenset[str] = frozenset()
-    everything: bool = False
-    databases: frozenset[str] = frozenset()
-    begins_transaction: bool = False
-    ends_transaction: bool = False
-    turns_autocommit: bool = False
-    rolls_back: bool = False
-    sets_savepoint: bool = False
-    releases_savepoint: bool = False
-    takes_snapshot: bool = False
-    is_unfinished: bool = False
-    told: Told | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.tables) or self.everything
-
-    def also(self, tables: Iterable[str]) -> "Change":
-        """Return this change with more tables."""
-        return replace(self, tables=self.tables.union(tables))
-
-
-NOTHING: Final = Change()
-EVERYTHING: Final = Change(everything=True)
-
-
-def change_of(sql: str, vendor: str) -> Change:
-    """Return what a statement of any kind may change; never raises."""
-    change, told = _change_of(sql, vendor), told_by(sql, vendor)
-    return change if told is None else replace(change, told=told)
-
-
-def _change_of(sql: str, vendor: str) -> Change:
-    words = _leading_words(sql)
-    first = words[0] if words else ""
-    if first in _HARMLESS or (first == "SELECT" and _is_plain_select(sql, vendor)):
-        return NOTHING
-    if first == "CALL" and (call := _CALL.search(sql)):
-        return change_of_calls([call[1].replace('"', "").replace("`", "")])
-    control = _control_of_transaction(words, sql)
-    return _change_of_trees(sql, vendor) if control is None else control
-
-
-def change_of_calls(names: Iterable[str]) -> Change:
-    """Return what functions or procedures change: what the settings say, otherwise anything."""
-    writes = get_config().writes
-    found = [writes.get(name.rsplit(".", 1)[-1].casefold()) for name in names]
-    if None in found:
-        return EVERYTHING
-    return Change(frozenset[str]().union(*(tables for tables in found if tables)))
-
-
-def _control_of_transaction(words: list[str], sql: str) -> Change | None:
-    """Return what a statement does to the transaction, None if that is not what it is for."""
-    takes_snapshot = words[:1] in (["START"], ["BEGIN"]) and _takes_snapshot(sql)
-    match words:
-        case ["SET", *_]:
-            return _change_of_set(sql)
-        case ["START", "TRANSACTION", *_]:
-            return Change(begins_transaction=True, takes_snapshot=takes_snapshot)
-        case ["BEGIN", *_] if _OF_BEGIN.issuperset(words):
-            return Change(begins_transaction=True, takes_snapshot=takes_snapshot)
-        case ["COMMIT" | "END" | "ROLLBACK" | "ABORT" as first, *_]:
-            return Change(
-                everything="PREPARED" in words,
-                ends_transaction="TO" not in words,
-                rolls_back=first in {"ROLLBACK", "ABORT"},
-            )
-        case ["SAVEPOINT" | "RELEASE" as first, *_]:
-            return Change(
-                sets_savepoint=first == "SAVEPOINT", releases_savepoint=first == "RELEASE"
-            )
-    return None
-
-
-def _change_of_set(sql: str) -> Change:
-    switch = _AUTOCOMMIT.match(sql.strip())
-    if switch is None:
-        return Change(takes_snapshot=_takes_snapshot(sql))
-    is_off = switch[1].upper() in {"0", "OFF", "FALSE"}
-    return Change(begins_transaction=is_off, ends_transaction=not is_off, turns_autocommit=True)
-
-
-def _change_of_trees(sql: str, vendor: str) -> Change:
-    try:
-        trees, tokens = _parse(skeleton(sql), vendor)
-        changes = [_change_of_tree(tree, tokens, vendor) for tree in trees]
-    except Uncacheable:
-        return EVERYTHING
-    return Change(
-        tables=frozenset[str]().union(*(change.tables for change in changes)),
-        everything=any(change.everything for change in changes),
-        databases=frozenset[str]().union(*(change.databases for change in changes)),
-        ends_transaction=any(change.ends_transaction for change in changes),
-        is_unfinished=any(change.is_unfinished for change in changes),
-    )
-
-
-def _leading_words(sql: str) -> list[str]:
-    """Return the first words of a statement that is not several, upper-cased; of others, none."""
-    text = sql.strip().rstrip(";")
-    return (
-        [] if ";" in text or text.startswith(("-", "/", "#")) else text.upper().split(None, 6)[:6]
-    )
-
-
-def _is_plain_select(sql: str, vendor: str) -> bool:
-    """
-    Say whether this is a SELECT that cannot write, for little: raw SQL is rarely seen twice.
-
-    It looks into strings too, and so sees more words and calls than there are, never fewer. What is
-    not plain is left to the parser.
-    """
-    if "/*" in sql or "--" in sql:  # a comment may stand between a function and its parenthesis
-        return False
-    return _WRITING_WORDS.isdisjoint(_WORD.findall(sql.upper())) and all(
-        name in _BEFORE_PARENTHESIS or is_harmless(name, vendor)
-        for name in map(str.upper, _CALL.findall(sql))
-    )
-
-
-def _takes_snapshot(sql: str) -> bool:
-    # SET TRANSACTION ISOLATION LEVEL …, SET default_transaction_isolation = …, BEGIN ISOLATION …
-    words = set(_WORD.findall(sql.upper().replace("_", " ")))
-    return "ISOLATION" in words and "COMMITTED" not in words
-
-
-def _change_of_tree(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> Change:
-    from sqlglot import exp
-
-    if isinstance(tree, exp.Commit | exp.Rollback):
-        return Change(everything=True, ends_transaction=True)  # one of several, after others
-    if isinstance(tree, exp.Set | exp.Pragma | exp.Show | exp.Use):
-        return NOTHING
-    if isinstance(tree, exp.Transaction | exp.Describe | exp.Command):
-        # EXPLAIN ANALYZE runs its statement; of CALL, DO and the like only the database knows.
-        return EVERYTHING
-    is_ddl = isinstance(tree, exp.Create | exp.Alter | exp.Drop | exp.TruncateTable)
-    implicit_commit = is_ddl and vendor in {"mysql", "oracle"}
-    tables = frozenset(_table_names(tree))
-    # A function may write. The ones that are known not to are most of what raw SQL calls.
-    not_called = {name.upper() for name in tables} | {
-        cte.alias.upper() for cte in tree.find_all(exp.CTE)
-    }
-    calls = change_of_calls(
-        name
-        for name in ([] if is_ddl else _calls(tokens))
-        if name.lstrip(".") not in not_called and not is_harmless(name, vendor)
-    )
-    if isinstance(tree, exp.Query) and not tree.find(*_writing_nodes()):
-        return calls
-    cascades = bool(tree.args.get("cascade")) or tree.args.get("option") == "CASCADE"
-    return Change(
-        tables | calls.tables,
-        everything=cascades or not tables or calls.everything,
-        databases=_databases_named(tree, vendor),
-        ends_transaction=implicit_commit,
-        is_unfinished=vendor == "sqlite" and tree.find(exp.Returning) is not None,
-    )
-
-
-# Words --------------------------------------------------------------------------------------------
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_AUTOCOMMIT = re.compile(
-    r"SET\s+(?:SESSION\s+|LOCAL\s+|@@(?:SESSION\.|LOCAL\.)?)?AUTOCOMMIT\s*:?=\s*(\w+)\s*;?$",
-    re.IGNORECASE,
-)
-"""Of MySQL and MariaDB, by hand; Django turns it without a statement."""
-
-_HARMLESS = _words(
-    """
-    ANALYZE CHECKPOINT CLOSE DEALLOCATE DECLARE DESC DESCRIBE DISCARD FETCH GRANT KILL LISTEN LOCK
-    MOVE NOTIFY PRAGMA RESET REVOKE SHOW UNLISTEN UNLOCK USE VACUUM
-    """
-)
-"""First words of statements that change no row that others can see."""
-
-_OF_BEGIN = _words(
-    """
-    BEGIN COMMITTED DEFERRED EXCLUSIVE IMMEDIATE ISOLATION LEVEL ONLY READ REPEATABLE SERIALIZABLE
-    TRANSACTION UNCOMMITTED WORK WRITE
-    """
-)
-
-_WRITING_WORDS = _words("CALL DELETE EXECUTE INSERT INTO MERGE REPLACE TRUNCATE UPDATE")
-
-_BEFORE_PARENTHESIS = _words(
+BEFORE_PARENTHESIS = _words(
     """
     ALL AND ANY ARRAY AS ASC BETWEEN BY CASE CROSS DISTINCT ELSE END EXCEPT EXISTS FILTER FROM GROUP
     HAVING ILIKE IN INTERSECT IS JOIN LATERAL LIKE LIMIT MATERIALIZED NOT OFFSET ON OR ORDER OVER
     PARTITION RECURSIVE REGEXP RETURNING RLIKE ROW ROWS SELECT SET SIMILAR SOME THEN TO UNION USING
-    VALUES WHEN WHERE WITH WITHIN XOR DIV MOD ESCAPE INTO CONFLICT KEY
+    VALUE VALUES WHEN WHERE WITH WITHIN XOR DIV MOD ESCAPE INTO CONFLICT KEY
     BIGINT BINARY BIT BLOB CHAR CHARACTER DATETIME DECIMAL DOUBLE FLOAT INT INTEGER INTERVAL NCHAR
     NUMBER NUMERIC NVARCHAR2 PRECISION REAL SIGNED SMALLINT TEXT TIMESTAMP TIMESTAMPTZ TIMETZ
     TINYINT UNSIGNED VARBINARY VARBIT VARCHAR VARCHAR2 VARYING ZONE
     """
 )
 """Keywords and types that a parenthesis may follow without a call."""
+
+NOT_RESERVED = _words(
+    """
+    BY CONFLICT DIV ESCAPE FILTER INTO KEY MATERIALIZED MOD OVER PARTITION RECURSIVE REGEXP RLIKE
+    ROWS VALUE WITHIN XOR
+    """
+)
+"""Those that some database takes for the name of a function, where an operand begins."""
+
+_BEFORE_OPERAND = _words(
+    """
+    ALL AND BETWEEN CASE DISTINCT ELSE HAVING NOT OR RETURNING SELECT SET THEN WHEN WHERE
+    ( , = < > + - * / %
+    """
+)

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from querycache._django import BaseDatabaseWrapper, block_of_test, in_transaction, schema_of
 from querycache.databases import Database, this_process
 from querycache.sessions import Session
-from querycache.sql import Change
+from querycache.statements import Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,8 +29,8 @@ class ConnectionState:
         "_database",
         "_databases",
         "_everything",
+        "_session_opened",
         "_session_snapshot",
-        "_session_without_autocommit",
         "_tables",
         "_test",
         "broken",
@@ -59,7 +59,7 @@ class ConnectionState:
 
     def forget_session(self) -> None:
         """Begin anew: the connection is closed."""
-        self._session_snapshot = self._session_without_autocommit = False
+        self._session_snapshot = self._session_opened = False
         self.session = Session()
         """What the session was told by statements."""
         self.forget()
@@ -67,10 +67,6 @@ class ConnectionState:
     def keep_to_snapshots(self) -> None:
         """SET was seen to choose an isolation level for all transactions of the connection."""
         self._session_snapshot = self.snapshot = True
-
-    def turn_autocommit(self, *, is_on: bool) -> None:
-        """SET was seen to turn autocommit on or off, of which Django knows nothing."""
-        self._session_without_autocommit = self.opened = not is_on
 
     def forget(self, *, takes_back: bool = False) -> None:
         """
@@ -86,7 +82,7 @@ class ConnectionState:
         """A statement failed in this transaction."""
         self.snapshot = self._session_snapshot
         """SET TRANSACTION was seen: the transaction may be reading an old snapshot."""
-        self.opened = self._session_without_autocommit
+        self.opened = self._session_opened
         """A raw BEGIN was seen: Django may not know that a transaction is open."""
         self.unbegun = False
         """
@@ -117,6 +113,25 @@ class ConnectionState:
         self._everything |= change.everything
         self._databases |= change.databases
         self.snapshot |= change.takes_snapshot
+
+    def has_run(self, change: Change, *, is_known: bool, takes_back: bool) -> None:
+        """
+        Follow a statement that has run in a transaction, or has begun one.
+
+        ``is_known`` says that Django has the transaction, whatever the statement did to it.
+        """
+        if change.autocommit is not None:
+            self._session_opened = not change.autocommit
+        self.opened |= change.begins_transaction
+        if change.ends_transaction and not is_known:
+            self.forget(takes_back=takes_back)
+            if change.begins_transaction:
+                self.opened = True
+                self.note(change)
+        if change.rolls_back:
+            self.broken = False
+        if change.may_commit and not is_known:  # nobody knows whether it is open still
+            self.broken = True
 
     def has_written(self, tables: tuple[str, ...]) -> bool:
         """Say whether the open transaction may have changed one of these tables."""

@@ -179,8 +179,8 @@ GUARDS = [
     Guard(
         "DDL that commits implicitly publishes what came before it",
         WRITES,
-        "return is_lost or change.ends_transaction or",
-        "return is_lost or",
+        "is_over = change.ends_transaction or",
+        "is_over =",
         (TRANSACTIONS, "ddl_that_commits"),
     ),
     Guard(
@@ -386,9 +386,11 @@ GUARDS = [
     ),
     Guard(
         "a statement that is not understood changes everything",
-        "querycache/sql.py",
-        "    except Uncacheable:\n        return EVERYTHING\n",
-        "    except Uncacheable:\n        return NOTHING\n",
+        "querycache/statements.py",
+        "    except Uncacheable:\n        return _anything(vendor)\n    return changes[0] if len(changes)"
+        " == 1 else _one_after_another(changes)\n\n\ndef _change_of_tree(",
+        "    except Uncacheable:\n        return NOTHING\n    return changes[0]\n\n\n"
+        "def _change_of_tree(",
         ("tests/unit/test_sql.py", ""),
     ),
     Guard(
@@ -506,9 +508,9 @@ GUARDS = [
     ),
     Guard(
         "a function that writes in a raw write is seen",
-        "querycache/sql.py",
-        "everything=cascades or not tables or calls.everything",
-        "everything=cascades or not tables",
+        "querycache/statements.py",
+        " or is_misread or calls.everything",
+        " or is_misread",
         (DECLARED, "in_a_raw_write"),
     ),
 ]

@@ -3,7 +3,7 @@
 import pytest
 
 from querycache.changes import change_of_statement
-from querycache.sql import EVERYTHING
+from querycache.statements import EVERYTHING
 
 
 def test_text_and_bytes_are_alike():
