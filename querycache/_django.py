@@ -4,6 +4,7 @@ Every private API of Django that is used, one function each.
 Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly where Django moves.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from operator import attrgetter
@@ -47,6 +48,7 @@ __all__ = [
     "compiled_as",
     "compiles_anew",
     "copy_of_raw",
+    "debug_cursor_with_copy",
     "deletes_in_database",
     "has_no_transaction",
     "has_open_statement",
@@ -116,6 +118,13 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     if connection.connection is None:  # ``autocommit`` is False until it is opened
         return not connection.settings_dict["AUTOCOMMIT"]
     return not connection.autocommit
+
+
+def debug_cursor_with_copy(connection: BaseDatabaseWrapper) -> Any:
+    """Return the class of the cursors that log queries, where it has a ``copy()`` of its own."""
+    module = sys.modules.get(type(connection).__module__)
+    cursor = getattr(module, "CursorDebugWrapper", None)
+    return cursor if "copy" in getattr(cursor, "__dict__", ()) else None
 
 
 def block_of_test(connection: BaseDatabaseWrapper) -> object | None:

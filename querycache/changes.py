@@ -49,6 +49,11 @@ def _text(statement: Any) -> str | None:
         return None
 
 
+def change_of_query(statement: Any) -> Change:
+    """Return what the functions change that a query calls, of those that the settings declare."""
+    return _with_followers(statements.change_of_declared_calls(str(statement)))
+
+
 def change_of_compiler(compiler: SQLCompiler) -> Change:
     """Return what the statement of an INSERT, UPDATE or DELETE compiler changes."""
     query = compiler.query
@@ -60,7 +65,7 @@ def change_of_compiler(compiler: SQLCompiler) -> Change:
 
 def change_of_procedure(name: str, vendor: str) -> Change:
     """Return what a stored procedure changes: what the settings say, otherwise anything."""
-    return _with_followers(statements.change_of_calls([name], vendor))
+    return _with_followers(statements.change_of(f"CALL {name}()", vendor))
 
 
 def change_of_models(models: Iterable[type[Model]]) -> Change:
@@ -86,11 +91,16 @@ def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
 
 
 def _with_triggers(tables: Iterable[str]) -> frozenset[str]:
-    """Add what triggers write along with these tables, as far as the settings say so."""
-    changed, triggers = frozenset(tables), get_config().triggers
-    if not triggers:
+    """
+    Add what triggers write along with these tables, as far as the settings say so.
+
+    And the tables that a view is made of: it may have been written to.
+    """
+    config, changed = get_config(), frozenset(tables)
+    if not config.triggers and not config.depends_on:
         return changed
-    return changed.union(*(_with_cascades(triggers.get(table, ())) for table in changed))
+    changed = changed.union(*(config.depends_on.get(table, ()) for table in changed))
+    return changed.union(*(_with_cascades(config.triggers.get(table, ())) for table in changed))
 
 
 def _with_cascades(tables: Iterable[str]) -> set[str]:

@@ -27,6 +27,7 @@ from querycache._django import (
     SQLDeleteCompiler,
     SQLInsertCompiler,
     SQLUpdateCompiler,
+    debug_cursor_with_copy,
 )
 from querycache.sessions import Session
 from querycache.stats import statistics
@@ -50,6 +51,7 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
 _PROPERTIES: Final = (
     ("copy", property(invalidation.watched_copy)),
     ("executescript", property(invalidation.watched_executescript)),
+    ("stream", property(invalidation.watched_stream)),
 )
 _UID: Final = "querycache"
 
@@ -111,6 +113,10 @@ def _watch_connection(connection: BaseDatabaseWrapper) -> None:
         # Not at the end: ``with connection.execute_wrapper(…)`` takes off the last one when it
         # ends.
         connection.execute_wrappers.insert(0, invalidation.watch_statement)
+    cursor = debug_cursor_with_copy(connection)
+    if cursor is not None and (cursor, "copy") not in {item[:2] for item in _replaced}:
+        _replaced.append((cursor, "copy", cursor.copy))
+        cursor.copy = invalidation.wrap_copy(cursor.copy)
 
 
 def _request_finished(**kwargs: Any) -> None:

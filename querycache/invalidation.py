@@ -28,6 +28,7 @@ from querycache._django import (
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
+from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
 from querycache.transactions import ConnectionState, state_of
@@ -50,7 +51,10 @@ def watch_statement(
         except Exception:
             state.broken = state.in_transaction(connection)
             raise
-    change = changes.change_of_statement(sql, connection.vendor)
+    if state.in_query:
+        change = changes.change_of_query(sql)
+    else:
+        change = changes.change_of_statement(sql, connection.vendor)
     with watching(connection, state, change):
         result = execute(sql, params, many, context)
     if change.told is not None or connection.in_atomic_block:
@@ -63,6 +67,8 @@ def _note_session(
 ) -> None:
     """Keep up with what the session is told, and with savepoints, that can take it back."""
     if change.told is not None:
+        if change.told.name == TEMPORARY and change.tables.isdisjoint(get_config().published):
+            return
         in_transaction = connection.in_atomic_block or state.in_transaction(connection)
         state.session.tell(change.told, sql, params, in_transaction=in_transaction)
         return
@@ -240,19 +246,39 @@ def wrap_callproc(callproc: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def watched_copy(cursor: CursorWrapper) -> Callable[..., Any]:
-    """Return what takes the place of psycopg's ``cursor.copy``; its change ends with its block."""
-    copy = cursor.cursor.copy
+    """Return what takes the place of psycopg's ``cursor.copy``."""
+    copy = wrap_copy(lambda cursor, *args, **kwargs: cursor.cursor.copy(*args, **kwargs))
+    cursor.cursor.copy  # noqa: B018  a driver that has none raises AttributeError
+    return functools.partial(copy, cursor)
+
+
+def wrap_copy(copy: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of a cursor's ``copy()``; its change ends with its block."""
 
     @contextmanager
-    def copy_and_publish(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def copy_and_publish(
+        cursor: CursorWrapper, statement: Any, *args: Any, **kwargs: Any
+    ) -> Iterator[Any]:
         change = changes.change_of_statement(statement, cursor.db.vendor)
         with (
             watching(cursor.db, state_of(cursor.db), change),
-            copy(statement, *args, **kwargs) as stream,
+            copy(cursor, statement, *args, **kwargs) as stream,
         ):
             yield stream
 
     return copy_and_publish
+
+
+def watched_stream(cursor: CursorWrapper) -> Callable[..., Any]:
+    """Return what takes the place of psycopg's ``cursor.stream``; its change ends with its rows."""
+    stream = cursor.cursor.stream
+
+    def stream_and_publish(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        change = changes.change_of_statement(statement, cursor.db.vendor)
+        with watching(cursor.db, state_of(cursor.db), change):
+            yield from stream(statement, *args, **kwargs)
+
+    return stream_and_publish
 
 
 def watched_executescript(cursor: CursorWrapper) -> Callable[..., Any]:

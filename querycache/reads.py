@@ -77,7 +77,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes the place of ``SQLCompiler.execute_sql``."""
 
     @functools.wraps(execute_sql)
-    def read(  # noqa: PLR0911  a way out for each outcome
+    def read(
         compiler: SQLCompiler,
         result_type: str = MULTI,
         chunked_fetch: bool = False,
@@ -86,24 +86,22 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         state = state_of(compiler.connection)
         config = get_config()
         table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
-        if state.covered or (table is None and not compiler.query.annotations):
-            return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        if table is None:  # it may call a function that writes
-            return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
+        # A function that a query calls may be declared to write.
+        run = state.cover_query if config.writes else state.cover
+        if table is None or state.covered:
+            return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
             compiled = compile_once(compiler)
             if compiled is None:
-                return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
+                return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
             plan = plan_of(compiler, compiled, result_type, state)
             look = generations.look(plan.key, plan.dependencies)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
-            if compiler.query.annotations:
-                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
-            return state.cover(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
+            return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
         if loaded is not None:
             note(table.label, "hit", began, None, plan, loaded)

@@ -30,6 +30,17 @@ _PRAGMAS: Final = (
     "journal_mode|synchronous|temp_store|wal_autocheckpoint|wal_checkpoint|defer_foreign_keys"
 )
 """Those of SQLite that change no answer of a SELECT."""
+_VARIABLES_OF_POSTGRESQL: Final = (
+    "statement_timeout|lock_timeout|idle_in_transaction_session_timeout|application_name|"
+    "client_min_messages|synchronous_commit|work_mem|maintenance_work_mem|log_statement"
+)
+_VARIABLES_OF_MYSQL: Final = (
+    "foreign_key_checks|unique_checks|autocommit|sql_log_bin|sql_notes|wait_timeout|"
+    "lock_wait_timeout|innodb_lock_wait_timeout|max_statement_time|max_execution_time"
+)
+"""Those of the others that change none either."""
+TEMPORARY: Final = "temporary"
+"""What stands for a temporary table, which may hide another of its name."""
 _COMMENTS: Final = re.compile(
     r"(?:\s+|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|/\*(?!!).*?\*/)+", re.DOTALL
 )
@@ -39,6 +50,7 @@ _NAME: Final = r"[\"`]?([\w.@]+)[\"`]?"
 _PATTERNS: Final[dict[str, list[tuple[str, Told | None]]]] = {
     "postgresql": [
         (r"SET\s+(TRANSACTION|CONSTRAINTS|SESSION\s+CHARACTERISTICS)\b", None),
+        (rf"SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:{_VARIABLES_OF_POSTGRESQL})\b", None),
         (r"SET\s+LOCAL\s+(?:TIME\s+(ZONE)\b|" + _NAME + ")", Told("", "transaction")),
         (r"SET\s+(?:SESSION\s+)?(?:TIME\s+(ZONE)\b|" + _NAME + ")", Told("")),
         (r"(?:RESET|DISCARD)\s+ALL\b", Told("*")),
@@ -46,6 +58,7 @@ _PATTERNS: Final[dict[str, list[tuple[str, Told | None]]]] = {
     ],
     "mysql": [
         (r"SET\s+(GLOBAL|PERSIST|PERSIST_ONLY|TRANSACTION|PASSWORD|DEFAULT)\b", None),
+        (rf"SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:{_VARIABLES_OF_MYSQL})\s*:?=[^,]*$", None),
         (r"SET\s+(?:(?:SESSION|LOCAL)\s+)?" + _NAME + r"\s*:?=[^,]*$", Told("")),
         (r"SET\s", Told("")),
         (r"USE\s", Told(USE)),
@@ -76,6 +89,8 @@ def told_by(statement: str, vendor: str) -> Told | None:
         return Told("", "session" if all_last else "unknown") if parts else None
     if leading := _COMMENTS.match(text):
         text = text[leading.end() :]
+    if re.match(r"CREATE\s+(?:GLOBAL\s+|LOCAL\s+|OR\s+REPLACE\s+)?TEMP(?:ORARY)?\s", text, _FLAGS):
+        return Told(TEMPORARY, "unknown")
     for pattern, told in _PATTERNS.get(vendor, ()):
         if match := re.match(pattern, text, _FLAGS):
             name = next((group for group in match.groups() if group), "")

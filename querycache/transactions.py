@@ -35,6 +35,7 @@ class ConnectionState:
         "_test",
         "broken",
         "covered",
+        "in_query",
         "opened",
         "published",
         "publishing",
@@ -46,6 +47,8 @@ class ConnectionState:
     def __init__(self) -> None:
         self.covered = False
         """A compiler is running its statements: what they change, if anything, is known already."""
+        self.in_query = False
+        """A query of the ORM is running, as far as it is not covered."""
         self.published: frozenset[str] = frozenset()
         """
         Tables that the last statement in autocommit published; its signal need not do it again.
@@ -97,6 +100,14 @@ class ConnectionState:
             return run(*args, **kwargs)
         finally:
             self.covered = outer
+
+    def cover_query(self, run: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query, of which only the declared functions that it calls are to be looked at."""
+        outer, self.in_query = self.in_query, not self.covered
+        try:
+            return run(*args, **kwargs)
+        finally:
+            self.in_query = outer
 
     def forget_database(self) -> None:
         """Find out anew which database this is: the settings have changed."""

@@ -77,6 +77,19 @@ def test_a_view_changes_with_the_tables_that_it_depends_on(using, views, count_s
     assert (counts(using), busiest(using)) == ({"Frank": 2}, ["Frank"])
 
 
+@pytest.mark.parametrize("using", ["postgresql", "mariadb"], indirect=True)
+def test_a_write_to_a_view_is_a_write_to_what_it_is_made_of(using, declare):
+    execute(using, "CREATE VIEW testapp_summary AS SELECT name, 1 AS books FROM testapp_tag")
+    declare({"testapp.Summary": {"DEPENDS_ON": ["testapp.Tag"]}})
+    try:
+        Tag.objects.using(using).create(name="old")
+        outcome(Tag.objects.using(using))
+        Summary.objects.using(using).filter(name="old").update(name="new")
+        assert [tag.name for tag in Tag.objects.using(using)] == ["new"]
+    finally:
+        execute(using, "DROP VIEW testapp_summary")
+
+
 def test_a_view_is_read_from_the_database_in_a_transaction_that_wrote_its_tables(using, views):
     counts(using)
     with transaction.atomic(using=using):
@@ -231,14 +244,18 @@ def test_a_routine_that_writes_nothing_invalidates_nothing(using, routines, decl
 
 @pytest.mark.parametrize("using", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("model", [Author, Note])
-def test_a_function_that_writes_in_an_annotation_is_seen(using, routines, model, declare):
+def test_a_declared_function_that_a_query_calls_is_seen(using, routines, model, declare):
     """Also where the model of the query is not opted in."""
-    declare({"testapp.Note": None})
+    declare({"testapp.Note": None}, WRITES={"refresh_tags": ["testapp.Tag"]})
     Note.objects.using(using).create(text="note", about=Author.objects.using(using).get())
     tag_and_author(using)
     refresh = Func(function="refresh_tags", output_field=IntegerField())
     list(model.objects.using(using).annotate(done=refresh))
-    assert tag_and_author(using)[:2] == ("tag!", "miss")
+    assert tag_and_author(using) == ("tag!", "miss", "hit")
+    list(model.objects.using(using).extra(select={"done": "Refresh_Tags()"}))
+    assert tag_and_author(using) == ("tag!!", "miss", "hit")
+    list(model.objects.using(using).filter(pk__gt=refresh).iterator())
+    assert tag_and_author(using)[1:] == ("miss", "hit")
 
 
 @pytest.mark.parametrize("using", ["postgresql"], indirect=True)

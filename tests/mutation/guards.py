@@ -387,10 +387,8 @@ GUARDS = [
     Guard(
         "a statement that is not understood changes everything",
         "querycache/statements.py",
-        "    except Uncacheable:\n        return _anything(vendor)\n    return changes[0] if len(changes)"
-        " == 1 else _one_after_another(changes)\n\n\ndef _change_of_tree(",
-        "    except Uncacheable:\n        return NOTHING\n    return changes[0]\n\n\n"
-        "def _change_of_tree(",
+        "in trees]\n    except Uncacheable:\n        return _anything(vendor)\n",
+        "in trees]\n    except Uncacheable:\n        return NOTHING\n",
         ("tests/unit/test_sql.py", ""),
     ),
     Guard(
@@ -445,7 +443,7 @@ GUARDS = [
     Guard(
         "a table of another database of the server is not cached",
         "querycache/sql.py",
-        "    if others := _databases_named(tree, vendor):\n",
+        "    if others := databases_named(tree, vendor):\n",
         "    if others := ():\n",
         ("tests/unit/test_sql.py", "another_database"),
     ),
@@ -499,12 +497,11 @@ GUARDS = [
         (DECLARED, "not_opted_in_may_be_depended_on"),
     ),
     Guard(
-        "a function that writes in an annotation is seen",
+        "a declared function that a query calls is seen",
         READS,
-        "            if compiler.query.annotations:\n"
-        "                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)\n",
-        "",
-        (DECLARED, "in_an_annotation"),
+        "        run = state.cover_query if config.writes else state.cover\n",
+        "        run = state.cover\n",
+        (DECLARED, "that_a_query_calls"),
     ),
     Guard(
         "a function that writes in a raw write is seen",
