@@ -1,5 +1,6 @@
 """Writes that come in by a side door."""
 
+import datetime
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +10,11 @@ from django.core.management import call_command
 from django.core.management.commands import flush
 from django.db import connection, connections, migrations, models, transaction
 from django.db.migrations.state import ProjectState
+from django.db.models.functions import Cast
 from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
 
+from querycache import bypass
 from tests.testapp.models import Author, Book, Note, Odd, Tag
 
 
@@ -285,6 +289,76 @@ def test_copy_of_psycopg_invalidates(using, tag):
     with connections[using].cursor() as cursor, cursor.copy(statement) as copy:
         copy.write_row(["copied"])
     assert names(using) == ["copied", "old"]
+
+
+def test_copy_invalidates_while_queries_are_logged(using, tag):
+    if connections[using].vendor != "postgresql":
+        pytest.skip("COPY is PostgreSQL's")
+    assert names(using) == ["old"]
+    with (
+        CaptureQueriesContext(connections[using]),
+        connections[using].cursor() as cursor,
+        cursor.copy("COPY testapp_tag (name) FROM STDIN") as copy,
+    ):
+        copy.write_row(["copied"])
+    assert names(using) == ["copied", "old"]
+
+
+def test_stream_of_psycopg_invalidates(using, tag):
+    if connections[using].vendor != "postgresql":
+        pytest.skip("only psycopg streams")
+    assert names(using) == ["old"]
+    with connections[using].cursor() as cursor:
+        assert list(cursor.stream(f"{RENAME} RETURNING name")) == [("new",)]
+    assert names(using) == ["new"]
+
+
+def test_a_function_that_a_query_calls_invalidates(using, routines):
+    if connections[using].vendor != "postgresql":
+        pytest.skip("MySQL's function may not write a table that the statement reads")
+    assert names(using) == ["old"]
+    Author.objects.using(using).create(name="author")
+    list(Author.objects.using(using).extra(select={"done": "rename_tags()"}))
+    assert names(using) == ["new"]
+
+
+SESSIONS = {
+    "temporary table": "CREATE TEMPORARY TABLE testapp_tag (id INTEGER, name VARCHAR(100))",
+    "time zone": {"postgresql": "SET TIME ZONE 'Asia/Tokyo'"},
+    "case": {"sqlite": "PRAGMA case_sensitive_like = ON"},
+}
+
+
+@pytest.mark.parametrize("statement", SESSIONS.values(), ids=SESSIONS)
+def test_what_a_session_alone_sees_is_not_what_others_are_answered(using, tag, statement):
+    def read():
+        days = Book.objects.using(using).values_list(Cast("published_at", models.DateField()))
+        found = Tag.objects.using(using).filter(name__istartswith="O").values_list("name")
+        return list(days), list(found)
+
+    def read_elsewhere():
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(read).result()
+            thread.submit(connections.close_all).result()
+            return found
+
+    if isinstance(statement, dict):
+        statement = statement.get(connections[using].vendor)
+    if statement is None:
+        pytest.skip("not on this database")
+    moment = datetime.datetime(2024, 1, 1, 23, 30, tzinfo=datetime.UTC)
+    author = Author.objects.using(using).create(name="author")
+    Book.objects.using(using).create(name="book", author=author, published_at=moment)
+    others = read_elsewhere()
+    try:
+        execute(using, statement)
+        with bypass():
+            own = read()
+        assert own != others
+        assert read() == own
+        assert read_elsewhere() == others
+    finally:
+        connections[using].close()
 
 
 @pytest.mark.django_db(transaction=True)
