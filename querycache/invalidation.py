@@ -45,6 +45,8 @@ def watch_statement(
     """Run a statement, with what its change needs around it; an ``execute_wrapper``."""
     connection: BaseDatabaseWrapper = context["connection"]
     state = state_of(connection)
+    if state.unfinished and not state.publishing:
+        return _after_another(execute, sql, params, many, context)
     if state.covered:
         try:
             return execute(sql, params, many, context)
@@ -60,6 +62,19 @@ def watch_statement(
     if change.told is not None or connection.in_atomic_block:
         _note_session(connection, state, change, sql, params)
     return result
+
+
+def _after_another(
+    execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Run a statement, and release what the one before it has left: now that one is over."""
+    state = state_of(context["connection"])
+    unfinished, state.unfinished = state.unfinished, []
+    try:
+        return watch_statement(execute, sql, params, many, context)
+    finally:
+        for dependencies, writer in unfinished:
+            generations.release(dependencies, writer)
 
 
 def _note_session(
@@ -169,6 +184,8 @@ def publishing(
             is_over = not until_deadline and knows_outcome(connection, error)
             end = generations.release if is_over else generations.leave_fenced
             end(dependencies, writer)
+            if until_deadline and connection.vendor == "mysql":
+                state.unfinished.append((dependencies, writer))
             _count_invalidations(change)
             if error is None and generations.is_stored_in(connection):
                 commit_again(connection)

@@ -42,6 +42,7 @@ class ConnectionState:
         "session",
         "snapshot",
         "unbegun",
+        "unfinished",
     )
 
     def __init__(self) -> None:
@@ -55,6 +56,8 @@ class ConnectionState:
         """
         self.publishing = False
         """Fences and releases of this connection's own change are under way."""
+        self.unfinished: list[tuple[tuple[str, ...], str]] = []
+        """Fences of statements that may go on until the next one of this connection has run."""
         self._database: tuple[tuple[Any, ...], Database] | None = None
         self._test: tuple[object, str] | None = None
         """The transaction of a test, and what its entries are told apart by."""

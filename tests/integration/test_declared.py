@@ -8,6 +8,7 @@ import querycache
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, Busiest, Note, Publisher, Summary, Tag
+from tests.threads import elsewhere
 
 
 def execute(using, *statements):
@@ -232,6 +233,30 @@ def test_callproc_writes_what_was_declared(using, routines, declare):
     with connections[using].cursor() as cursor:
         cursor.callproc("refresh_all" if using == "mariadb" else "refresh_tags")
     assert tag_and_author(using) == ("tag!", "miss", "hit")
+
+
+@pytest.mark.parametrize("using", ["mariadb"], indirect=True)
+def test_a_procedure_that_goes_on_after_its_first_rows_stays_fenced(using):
+    Tag.objects.using(using).create(name="tag")
+    execute(
+        using,
+        "CREATE PROCEDURE slow() BEGIN SELECT 1; DO GET_LOCK('querycache', 10);"
+        " UPDATE testapp_tag SET name = 'slow'; END",
+    )
+    try:
+        elsewhere(outcome, Tag.objects.using(using))
+        with connections[using].cursor() as cursor:
+            cursor.execute("CALL slow()")  # its first rows are here, and the others are to come
+            for _ in range(2):
+                assert elsewhere(outcome, Tag.objects.using(using))[1] == "miss"
+            while cursor.nextset():
+                pass
+            cursor.execute("DO RELEASE_LOCK('querycache')")
+        assert [tag.name for tag in Tag.objects.using(using)] == ["slow"]
+        found, how, _ = elsewhere(outcome, Tag.objects.using(using))
+        assert ([tag.name for tag in found], how) == (["slow"], "hit")
+    finally:
+        execute(using, "DROP PROCEDURE slow")
 
 
 @servers

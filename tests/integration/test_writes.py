@@ -313,15 +313,6 @@ def test_stream_of_psycopg_invalidates(using, tag):
     assert names(using) == ["new"]
 
 
-def test_a_function_that_a_query_calls_invalidates(using, routines):
-    if connections[using].vendor != "postgresql":
-        pytest.skip("MySQL's function may not write a table that the statement reads")
-    assert names(using) == ["old"]
-    Author.objects.using(using).create(name="author")
-    list(Author.objects.using(using).extra(select={"done": "rename_tags()"}))
-    assert names(using) == ["new"]
-
-
 SESSIONS = {
     "temporary table": "CREATE TEMPORARY TABLE testapp_tag (id INTEGER, name VARCHAR(100))",
     "time zone": {"postgresql": "SET TIME ZONE 'Asia/Tokyo'"},

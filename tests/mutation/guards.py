@@ -478,8 +478,8 @@ GUARDS = [
     Guard(
         "what a trigger writes is stale with its table",
         "querycache/changes.py",
-        "    if not triggers:\n",
-        "    if True:\n",
+        "_with_cascades(config.triggers.get(table, ()))",
+        "()",
         (DECLARED, "trigger_writes"),
     ),
     Guard(
