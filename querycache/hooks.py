@@ -142,7 +142,8 @@ def _signals_of_models() -> Iterator[tuple[Any, type[Model]]]:
             yield post_delete, model
         for field in model._meta.local_many_to_many:
             through: type[Model] = field.remote_field.through  # type: ignore[assignment]
-            if through in models:
+            # With a receiver, Django asks which rows are there before it adds some.
+            if through in models and models[through].options.delete_signal:
                 yield m2m_changed, through
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from querycache.exceptions import Reason, Uncacheable
 
-FORMAT = 1
+FORMAT = 2
 """Raise it whenever what an entry holds, or how it is found, changes."""
 
 
@@ -29,15 +29,19 @@ def key_of(
     ``shape`` is a tuple of plain values. Raises ``Uncacheable`` for a parameter whose type cannot
     be told apart from others.
     """
-    structure = (FORMAT, database, namespace, sql, tuple(params), shape)
-    try:
-        # Version 2 has no references, so that equal values give equal bytes. Subclasses of plain
-        # types (a psycopg Int4, a SafeString) are refused, and are told apart below.
-        encoded = marshal.dumps(structure, 2)
-    except ValueError:
-        typed = tuple(typed_value(value) for value in params)
-        encoded = marshal.dumps((FORMAT, database, namespace, sql, ("typed", typed), shape), 2)
-    return blake2b(encoded, digest_size=20).hexdigest()
+    encoded: Any = tuple(params)
+    if not _PLAIN.issuperset(map(type, encoded)):
+        encoded = ("typed", _sequence(encoded))
+    # Version 2 has no references, so that equal values give equal bytes.
+    structure = marshal.dumps((FORMAT, database, namespace, sql, encoded, shape), 2)
+    return blake2b(structure, digest_size=20).hexdigest()
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+"""
+Types that ``marshal`` tells apart. Not so a memoryview, a bytearray or a value of NumPy: whatever
+is a buffer, it takes for bytes.
+"""
 
 
 def typed_value(value: Any) -> Any:
@@ -46,7 +50,12 @@ def typed_value(value: Any) -> Any:
     encode = _ENCODERS.get(kind)
     if encode is None:
         encode = _encoder_of_subclass(kind)
-    return (f"{kind.__module__}.{kind.__qualname__}", encode(value))
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        return (name, encode(value))
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        # Not a value that the driver can send. Let it say so.
+        raise Uncacheable(Reason.UNKNOWN_PARAMETER, name) from error
 
 
 def _sequence(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -100,9 +109,12 @@ def _range(value: Any) -> Any:
     return (typed_value(value.lower), typed_value(value.upper), bounds)
 
 
-def _binary(value: Any) -> bytes:
-    """Encode psycopg's ``Binary``, in which Django wraps the value of a BinaryField."""
-    return bytes(value.obj)
+def _binary(value: Any) -> tuple[Any, ...]:
+    """
+    Encode psycopg's ``Binary``, in which Django wraps the value of a BinaryField, whatever it is.
+    """
+    wrapped: tuple[Any, ...] = typed_value(value.obj)  # bytes(3) would be three zeros
+    return wrapped
 
 
 _ENCODERS_BY_NAME: dict[str, Callable[[Any], Any]] = {

@@ -86,21 +86,22 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         state = state_of(compiler.connection)
         config = get_config()
         table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
-        # A function that a query calls may be declared to write.
-        run = state.cover_query if config.writes else state.cover
         if table is None or state.covered:
+            # A function that a query calls may be declared to write.
+            run = state.cover_query if config.writes else state.cover
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began = perf_counter_ns()
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
             compiled = compile_once(compiler)
             if compiled is None:
-                return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
+                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
             plan = plan_of(compiler, compiled, result_type, state)
             look = generations.look(plan.key, plan.dependencies)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
+            run = state.cover_query if config.writes else state.cover
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
         if loaded is not None:

@@ -155,6 +155,20 @@ def test_a_model_without_the_delete_signal_is_deleted_fast_and_invalidated(
     assert len(statements) == 1
 
 
+def test_a_model_without_the_delete_signal_adds_many_to_many_rows_in_one_statement(
+    using, tag, settings, count_sql
+):
+    author = Author.objects.using(using).create(name="Herbert")
+    book = Book.objects.using(using).create(name="Dune", author=author, pages=412)
+    models = {**settings.QUERYCACHE["MODELS"], "testapp.Book": {"DELETE_SIGNAL": False}}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models}
+    assert list(book.tags.all()) == []
+    with count_sql(using) as statements:
+        book.tags.add(tag)
+    assert [statement.split()[0] for statement in statements] == ["INSERT"]
+    assert list(book.tags.all()) == [tag]
+
+
 def test_a_receiver_of_post_save_reads_what_was_saved(using, tag):
     seen = []
 

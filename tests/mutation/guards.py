@@ -499,8 +499,8 @@ GUARDS = [
     Guard(
         "a declared function that a query calls is seen",
         READS,
-        "        run = state.cover_query if config.writes else state.cover\n",
-        "        run = state.cover\n",
+        '"bypass", began, reason)\n            run = state.cover_query if config.writes else',
+        '"bypass", began, reason)\n            run =',
         (DECLARED, "that_a_query_calls"),
     ),
     Guard(
