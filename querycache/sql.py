@@ -4,6 +4,8 @@ What a statement's own text says: the tables it names, and what may make its ans
 Parsed by sqlglot, never searched by substring. Whatever is not understood raises ``Uncacheable``.
 """
 
+import functools
+import logging
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -85,11 +87,20 @@ def parse(sql: str, vendor: str) -> tuple[list["exp.Expr"], list["Token"]]:
 
     dialect = Dialect.get_or_raise(DIALECTS.get(vendor))
     tokens = tokens_of(sql, vendor)
+    _silence_sqlglot()
     try:
         trees = dialect.parser(error_level=ErrorLevel.RAISE).parse(tokens, sql)
     except Exception as error:  # whatever a parser stumbles over, it has not understood
         raise Uncacheable(Reason.UNKNOWN_SQL, f"{error!r:.200}") from error
     return [tree for tree in trees if tree is not None], tokens
+
+
+@functools.cache
+def _silence_sqlglot() -> None:
+    """Have it not say on the console what it does not understand: nobody has asked."""
+    logger = logging.getLogger("sqlglot")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)
 
 
 def tokens_of(sql: str, vendor: str) -> list["Token"]:
