@@ -439,3 +439,9 @@ def test_rows_of_a_returning_statement_must_be_fetched_on_sqlite_only():
     statement = "INSERT INTO a (x) VALUES (1) RETURNING x"
     assert change_of(statement, "sqlite").is_unfinished
     assert not change_of(statement, "postgresql").is_unfinished
+
+
+def test_what_the_parser_has_to_say_is_not_logged(caplog):
+    change_of("CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; END", "sqlite")
+    change_of("SHOW GRANTS; FLUSH TABLES", "mysql")
+    assert not caplog.records
