@@ -213,7 +213,7 @@ def test_an_empty_generation_is_not_the_end_of_what_an_entry_depends_on(settings
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
     generations.renew(["one", "two"])
     loaded = Loaded([("before",)], 0.0, 0)
-    generations.fill("key", generations.look("key", ["one", "two"]).tokens, loaded, 60)
+    generations.fill("key", generations.look("key", ["one", "two"]).tokens, loaded, 60, 1000)
     assert generations.look("key", ["one", "two"]).loaded == loaded
     caches["locmem"].set("querycache:g:two", b"")
     assert generations.look("key", ["one", "two"]) == (None, b"")
@@ -255,7 +255,9 @@ def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock, monkeypatch):
 
 
 @pytest.mark.parametrize("store_alias", ["memcached"], indirect=True)
-def test_a_result_that_is_too_large_for_the_store_is_no_outage(store):
+def test_a_result_that_is_too_large_for_the_store_is_no_outage(store, settings):
+    models = {**settings.QUERYCACHE["MODELS"], "testapp.*": {"MAX_BYTES": 100_000_000}}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models}
     Author.objects.create(name="a")
     statistics.publish()
     Book.objects.bulk_create(
