@@ -63,6 +63,7 @@ def install() -> None:
     Begin to answer reads from the cache and to watch writes. Does nothing if that is so already.
     """
     if _replaced:
+        _settings_changed(setting="INSTALLED_APPS")  # the apps were made ready again
         return
     for owner, name, wrap in _METHODS:
         if hasattr(owner, name):

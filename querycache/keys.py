@@ -8,6 +8,7 @@ and ``Decimal(1)`` may answer differently in the same SQL.
 
 import datetime
 import decimal
+import ipaddress
 import marshal
 import uuid
 from collections.abc import Callable, Sequence
@@ -86,6 +87,8 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
     memoryview: bytes,
     decimal.Decimal: str,
     uuid.UUID: str,
+    ipaddress.IPv4Address: str,
+    ipaddress.IPv6Address: str,
     datetime.date: datetime.date.isoformat,
     datetime.datetime: _moment,
     datetime.time: _moment,

@@ -5,6 +5,7 @@ import enum
 import struct
 import uuid
 from decimal import Decimal
+from ipaddress import ip_address
 from itertools import combinations
 from zoneinfo import ZoneInfo
 
@@ -42,7 +43,7 @@ class Share(float, enum.Enum):
 NEAR = [
     *(1, True, 1.0, Decimal(1), Decimal("1.0"), "1", b"1", Text("1"), Number(1), Colour.RED),
     *(Level.ONE, Share.ONE, mark_safe("1"), uuid.UUID(int=1)),
-    *(bytearray(b"1"), memoryview(b"1")),
+    *(bytearray(b"1"), memoryview(b"1"), ip_address("0.0.0.1"), ip_address("::1"), "::1"),
     *(0, False, 0.0, -0.0, Decimal(0), Decimal("-0"), Decimal("0E+1"), "", b"", None, "None"),
     *(float("nan"), Decimal("NaN"), Decimal("sNaN"), "nan", float("inf"), Decimal("Infinity")),
     *(2**63, 2.0**63, -1, "é", "e\u0301", "\ud800", datetime.timedelta(0), datetime.time(0)),

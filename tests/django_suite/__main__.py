@@ -44,7 +44,7 @@ def main() -> int:
                 resources.enter_context(server)
             servers.tell({name: server.address for name, server in started.items()}, {})
         tests = options.tests or unpack_tests(folder)
-        labels = options.labels or labels_in(tests)[options.share]
+        labels = options.labels or labels_in(tests, options.database)[options.share]
         say(f"Django {django.__version__}, {options.database}: {' '.join(labels)}")
         with ThreadPoolExecutor(options.jobs) as pool:
             cached, verified = pool.map(
