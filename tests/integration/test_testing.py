@@ -1,5 +1,10 @@
 """What a project's own tests see of the cache."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, connections, transaction
@@ -10,9 +15,11 @@ from querycache import bypass, testing
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from querycache.testing import assertCached, assertFresh, assertNotCached, override_querycache
+from tests import servers
 from tests.testapp.models import Author, Secret
 from tests.threads import elsewhere
 
+PROJECT = Path(__file__).parents[2]
 STORES = ["locmem", "redis", "db"]
 
 
@@ -287,3 +294,50 @@ def test_the_settings_of_fixtures_end_with_the_test():
 
 def test_what_it_offers():
     assert testing.__all__ == sorted(testing.__all__)
+
+
+PARALLEL_TESTS = """
+from django.contrib.auth.models import User
+from django.test import TestCase, TransactionTestCase
+from querycache.testing import assertCached, assertFresh
+
+class Own:
+    def test_each_worker_sees_its_own_rows_and_has_hits(self):
+        for number in range(25):
+            name = f"{type(self).__name__}{number}"
+            User.objects.all().delete()
+            User.objects.create(username=name)
+            self.assertEqual([user.username for user in User.objects.all()], [name])
+            with assertCached(), assertFresh():
+                self.assertEqual([user.username for user in User.objects.all()], [name])
+
+class A(Own, TestCase): ...
+class B(Own, TransactionTestCase): ...
+class C(Own, TestCase): ...
+class D(Own, TransactionTestCase): ...
+"""
+
+
+def test_parallel_workers_share_a_store_and_nothing_else(tmp_path):
+    if reason := servers.missing("valkey"):
+        pytest.skip(reason)
+    (tmp_path / "test_parallel.py").write_text(PARALLEL_TESTS)
+    (tmp_path / "own_settings.py").write_text(
+        "SECRET_KEY = 'x'\n"
+        "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes', 'querycache']\n"
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'db.sqlite3'}}\n"
+        "CACHES = {'default': {'BACKEND': 'django_redis.cache.RedisCache',"
+        f" 'LOCATION': '{servers.address('valkey')}/3'}}}}\n"
+        "QUERYCACHE = {'MODELS': {'auth.*': {'TTL': 60}}}\n"
+        "PASSWORD_HASHERS = ['django.contrib.auth.hashers.MD5PasswordHasher']\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "test", "--parallel", "2", "--settings", "own_settings"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ran 4 tests" in done.stderr
