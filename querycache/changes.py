@@ -60,7 +60,10 @@ def change_of_compiler(compiler: SQLCompiler) -> Change:
     tables = {normalized_table(query.get_meta().db_table)}
     if isinstance(compiler, SQLDeleteCompiler):
         tables |= cascaded_tables([query.get_meta().model])
-    return Change(_with_triggers(tables))
+    config = get_config()
+    if config.triggers or config.depends_on:
+        return Change(_with_triggers(tables))
+    return Change(frozenset(tables))
 
 
 def change_of_procedure(name: str, vendor: str) -> Change:

@@ -58,7 +58,11 @@ class Look(NamedTuple):
 
 def look(key: str, dependencies: Sequence[str]) -> Look:
     """Look for a fresh entry. Raises ``StoreFailed``."""
-    found = _find(key, dependencies)
+    if get_store().unsettled:
+        settle()
+    if _debts or _unfenced:
+        pay_debts()
+    found: Found = _ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
@@ -68,15 +72,6 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     if set(map(len, found.tokens)) != {TOKEN_SIZE}:  # foreign bytes, whose lengths add up
         return Look(None, b"")
     return Look(None, tokens)
-
-
-def _find(key: str, dependencies: Sequence[str]) -> Found:
-    if get_store().unsettled:
-        settle()
-    if _debts or _unfenced:
-        pay_debts()
-    found: Found = _ask_unless_failing("look", key, dependencies)
-    return found
 
 
 class Inspection(NamedTuple):
@@ -95,14 +90,14 @@ class Inspection(NamedTuple):
 
 def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     """Say what is in the store, and why it is stale if it is. Raises ``StoreFailed``."""
-    found = _find(key, dependencies)
-    tokens = found.incarnation + b"".join(found.tokens)
+    loaded = look(key, dependencies).loaded
+    found: Found = _ask_unless_failing("look", key, dependencies)
     fenced = [
         name for name, token in zip(dependencies, found.tokens, strict=True) if is_mark(token)
     ]
     entry = found.entry or b""
-    if is_fresh(entry, tokens):
-        return Inspection(decode(key, entry, tokens), len(entry), [], fenced)
+    if loaded is not None:
+        return Inspection(loaded, len(entry), [], fenced)
     names: list[str | None] = [None] * bool(found.incarnation) + list(dependencies)
     now = [found.incarnation] * bool(found.incarnation) + found.tokens
     changed = [

@@ -831,7 +831,8 @@ if hasattr(models, "DatabasePlacement"):  # Django 6.1
 def names(db: Library) -> list[Any]:
     models = ("shelves", "tags", "odd", "quoted", "publishers", "computed")
     first, *others = (getattr(db, name).order_by().values_list("name") for name in models)
-    return list(first.union(*others, all=True).order_by("name"))
+    # MariaDB takes "b" and "B" for equal, and orders them as it likes.
+    return sorted(first.union(*others, all=True).order_by("name"))
 
 
 WATCHES: list[Callable[[Library], Any]] = [
