@@ -13,10 +13,11 @@ import signal
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from querycache import generations
@@ -193,7 +194,9 @@ def is_main_thread() -> bool:
 def watch_commits(journal: Journal) -> None:
     """Notice the moment at which a COMMIT, or a statement in autocommit, has returned."""
     writing = connections["default"]  # that of this thread
-    writing.ensure_connection()
+    while writing.connection is None:
+        with suppress(OperationalError):  # its session was ended as it began
+            writing.ensure_connection()
     commit = BaseDatabaseWrapper._commit
 
     def watched_commit(connection: BaseDatabaseWrapper) -> None:
