@@ -13,7 +13,6 @@ import signal
 import threading
 import time
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +194,10 @@ def watch_commits(journal: Journal) -> None:
     """Notice the moment at which a COMMIT, or a statement in autocommit, has returned."""
     writing = connections["default"]  # that of this thread
     while writing.connection is None:
-        with suppress(OperationalError):  # its session was ended as it began
+        try:
             writing.ensure_connection()
+        except OperationalError:  # its session was ended as it began
+            writing.close()
     commit = BaseDatabaseWrapper._commit
 
     def watched_commit(connection: BaseDatabaseWrapper) -> None:
