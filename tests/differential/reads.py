@@ -3,6 +3,7 @@
 import datetime
 import zoneinfo
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -107,11 +108,10 @@ from tests.testapp.models import (
     Tag,
 )
 
-try:
-    from django.core.exceptions import FieldFetchBlocked  # Django 6.1
+with suppress(ImportError):
     from django.db.models import AnyValue, StringAgg  # Django 6.0
-except ImportError:
-    pass
+with suppress(ImportError):
+    from django.core.exceptions import FieldFetchBlocked  # Django 6.1
 
 TOKYO = zoneinfo.ZoneInfo("Asia/Tokyo")
 
