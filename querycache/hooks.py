@@ -1,5 +1,6 @@
 """The only module that assigns to Django's classes. What it installs, it can take out again."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -35,6 +36,22 @@ from querycache.transactions import state_of
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Return what takes the place of ``BaseDatabaseWrapper.connect``.
+
+    If it fails half way, Django keeps the connection and sends no ``connection_created``.
+    """
+
+    @functools.wraps(connect)
+    def watched_connect(connection: BaseDatabaseWrapper) -> None:
+        _watch_connection(connection)
+        connect(connection)
+
+    return watched_connect
+
+
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
     (SQLInsertCompiler, "execute_sql", invalidation.wrap_write),
@@ -42,6 +59,7 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
     (SQLDeleteCompiler, "execute_sql", invalidation.wrap_write),
     (CursorWrapper, "callproc", invalidation.wrap_callproc),
+    (BaseDatabaseWrapper, "connect", _wrap_connect),
     (BaseDatabaseWrapper, "commit", invalidation.wrap_commit),
     (BaseDatabaseWrapper, "rollback", invalidation.wrap_rollback),
     (BaseDatabaseWrapper, "close", invalidation.wrap_close),

@@ -5,13 +5,13 @@ import sys
 import threading
 
 import pytest
-from django.db import connection, connections, models
+from django.db import OperationalError, connection, connections, models
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from querycache import hooks, invalidation
 from querycache.recorder import record_reads
 from tests.plainapp.models import Plain
-from tests.testapp.models import Author, Book
+from tests.testapp.models import Author, Book, Tag
 
 
 @pytest.fixture
@@ -152,3 +152,25 @@ def test_models_of_migrations_are_left_alone():
     from querycache.conf import get_config
 
     assert historical not in get_config().models
+
+
+def test_a_connection_that_failed_to_begin_is_watched(using, monkeypatch):
+    """Django keeps it, and goes on with it without another signal."""
+    Tag.objects.using(using).create(name="before")
+    assert [tag.name for tag in Tag.objects.using(using)] == ["before"]
+    connections[using].close()
+    connection = connections.create_connection(using)
+
+    def fail():
+        raise OperationalError("timed out")
+
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr(connection, "init_connection_state", fail)
+        connection.ensure_connection()
+    assert connection.connection is not None
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE testapp_tag SET name = 'after'")
+    if not connection.get_autocommit():
+        connection.commit()
+    connection.close()
+    assert [tag.name for tag in Tag.objects.using(using)] == ["after"]
