@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, router
 
-from querycache import generations, plans, replicas, verification
+from querycache import generations, plans, replicas, sql, verification
 from querycache._django import (
     GET_ITERATOR_CHUNK_SIZE,
     MULTI,
@@ -203,6 +203,8 @@ def plan_of(
         raise Uncacheable(shape.reason, shape.detail)
     if state.session.apart is None:
         raise Uncacheable(Reason.UNKNOWN_SESSION)
+    if compiler.connection.vendor == "postgresql":
+        sql.refuse_clock(params)
     database = state.database(compiler.connection)
     if state.has_written(shape.tables):
         if state.in_transaction(compiler.connection):

@@ -7,7 +7,7 @@ Parsed by sqlglot, never searched by substring. Whatever is not understood raise
 import functools
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from querycache.exceptions import Reason, Uncacheable
@@ -22,8 +22,9 @@ DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite", "ora
 """sqlglot's name for what Django calls ``connection.vendor``."""
 
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
-_CLOCK = re.compile(r"'\s*(?:now|today|tomorrow|yesterday)\s*'", re.IGNORECASE)
-"""What PostgreSQL takes for a moment, where a string becomes one."""
+_CLOCK = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+"""What PostgreSQL takes for a moment, where a text becomes one: ``'today 10:00'``, too."""
+_DATES: Final = frozenset({"DATE", "DATETIME", "TIMESTAMP"})
 _LONG_LIST: Final = 9
 """Parameters. Shorter lists are kept as they are: they may be the arguments of a function."""
 _NULLS = re.compile(rf"NULL(?:\s*,\s*NULL){{{_LONG_LIST},}}")
@@ -53,12 +54,8 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     trees, tokens = parse(skeleton(sql), vendor)
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise Uncacheable(Reason.UNKNOWN_SQL, "not a single SELECT")
-    for name in calls(tokens):
-        if not is_deterministic(name, vendor):
-            raise Uncacheable(Reason.UNKNOWN_FUNCTION, name)
-    if vendor == "postgresql" and (clock := _CLOCK.search(sql)):
-        raise Uncacheable(Reason.UNKNOWN_FUNCTION, clock[0])
     tree = trees[0]
+    _refuse_volatile(tree, tokens, vendor)
     if any(membership.args.get("field") for membership in tree.find_all(exp.In)):
         raise Uncacheable(Reason.UNKNOWN_SQL, "IN with the name of a table")
     if tree.find(exp.Lock):
@@ -68,6 +65,39 @@ def tables_read(sql: str, vendor: str) -> frozenset[str]:
     if others := databases_named(tree, vendor):
         raise Uncacheable(Reason.UNKNOWN_SQL, f"of the database {min(others)}")
     return frozenset(table_names(tree))
+
+
+def _refuse_volatile(tree: "exp.Expr", tokens: list["Token"], vendor: str) -> None:
+    from sqlglot import exp
+
+    for name in calls(tokens):
+        if not is_deterministic(name, vendor):
+            raise Uncacheable(Reason.UNKNOWN_FUNCTION, name)
+    if vendor == "postgresql":
+        refuse_clock([text.this for text in tree.find_all(exp.Literal) if text.is_string])
+    if vendor == "mysql" and (cast := _cast_to_date(tree)):
+        raise Uncacheable(Reason.UNKNOWN_FUNCTION, cast)
+
+
+def refuse_clock(values: Iterable[object]) -> None:
+    """Raise ``Uncacheable`` if PostgreSQL may take one of these values for a moment."""
+    texts = [value if isinstance(value, str) else repr(value) for value in values]
+    if clock := _CLOCK.search(" ".join(texts)):
+        raise Uncacheable(Reason.UNKNOWN_FUNCTION, repr(clock[0]))
+
+
+def _cast_to_date(tree: "exp.Expr") -> str | None:
+    """
+    Return a conversion to a date, if there is one; of a time, MySQL takes the day of today.
+
+    Not one of what DATE_FORMAT returns, in which Django wraps what it truncates.
+    """
+    from sqlglot import exp
+
+    for cast in tree.find_all(exp.Cast):
+        if cast.to.this.name in _DATES and not isinstance(cast.this, exp.TimeToStr):
+            return f"CAST(… AS {cast.to.this.name})"
+    return "TIMESTAMP" if tree.find(exp.Timestamp) else None
 
 
 def identifiers(sql: str, vendor: str) -> frozenset[str]:

@@ -138,6 +138,7 @@ class Read:
 
 
 POSTGRESQL = frozenset({"postgresql"})
+DATE_AND_TIME = models.DateTimeField()
 
 
 # Asynchronous twins -------------------------------------------------------------------------------
@@ -1340,6 +1341,32 @@ NOT_CACHEABLE = [
         "TransactionNow",
         lambda db: list(by_name(Book, db).filter(published_at__lt=TransactionNow())),
         on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "a parameter that stands for a moment",
+        lambda db: list(
+            by_name(Book, db).filter(published_at__lt=Cast(Value(" Today 10:00"), DATE_AND_TIME))
+        ),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "moments in an array",
+        lambda db: list(
+            by_name(Book, db).extra(
+                where=["published_at <> ALL(%s::timestamptz[])"], params=[["now", "1990-01-01"]]
+            )
+        ),
+        on=POSTGRESQL,
+        reason=Reason.UNKNOWN_FUNCTION,
+    ),
+    Read(
+        "a time as a moment of today",
+        lambda db: list(
+            by_name(Book, db).filter(published_at__lt=Cast(Value(datetime.time(8)), DATE_AND_TIME))
+        ),
+        on=frozenset({"mysql"}),
         reason=Reason.UNKNOWN_FUNCTION,
     ),
     Read(

@@ -504,6 +504,13 @@ GUARDS = [
         (DECLARED, "that_a_query_calls"),
     ),
     Guard(
+        "a parameter that stands for a moment is not cacheable",
+        READS,
+        "        sql.refuse_clock(params)\n",
+        "        pass\n",
+        ("tests/differential/test_reads.py", "not_cacheable"),
+    ),
+    Guard(
         "a function that writes in a raw write is seen",
         "querycache/statements.py",
         " or is_misread or calls.everything",

@@ -88,11 +88,34 @@ def test_what_is_not_a_plain_select_is_not_cacheable(statement, reason):
     assert caught.value.reason is reason
 
 
-@pytest.mark.parametrize("word", ["'now'", "' Today '::date", "DATE 'tomorrow'"])
+@pytest.mark.parametrize("word", ["'now'", "' Today '::date", "DATE 'tomorrow'", "'10:00 today'"])
 def test_a_word_that_postgresql_takes_for_the_time_is_not_cacheable(word):
     with pytest.raises(Uncacheable) as caught:
         sql.tables_read(f"SELECT x FROM a WHERE y < {word}", "postgresql")
     assert caught.value.reason is Reason.UNKNOWN_FUNCTION
+
+
+@pytest.mark.parametrize("params", [["now"], (1, "a\ntoday 10:00"), [["yesterday"]], [b"now"]])
+def test_a_parameter_that_postgresql_may_take_for_the_time_is_not_cacheable(params):
+    with pytest.raises(Uncacheable) as caught:
+        sql.refuse_clock(params)
+    assert caught.value.reason is Reason.UNKNOWN_FUNCTION
+
+
+def test_a_parameter_in_which_a_word_only_contains_such_a_word_is_cacheable():
+    sql.refuse_clock(["%known%", "snowboots", 5, None, ["nowhere"]])
+
+
+@pytest.mark.parametrize("cast", ["CAST(x AS DATETIME(6))", "CONVERT(x, DATE)", "TIMESTAMP(x)"])
+def test_what_mysql_makes_a_date_of_is_not_cacheable_since_it_may_be_a_time(cast):
+    with pytest.raises(Uncacheable) as caught:
+        sql.tables_read(f"SELECT {cast} FROM a", "mysql")
+    assert caught.value.reason is Reason.UNKNOWN_FUNCTION
+
+
+def test_what_django_truncates_on_mysql_is_cacheable():
+    truncated = "CAST(DATE_FORMAT(`x`, '%%Y-%%m-01') AS DATETIME)"
+    assert sql.tables_read(f"SELECT {truncated} FROM a", "mysql") == {"a"}
 
 
 def test_a_table_of_sqlite_that_stands_for_its_rows_is_not_cacheable():
