@@ -36,6 +36,7 @@ __all__ = [
     "MULTI",
     "SINGLE",
     "BaseDatabaseWrapper",
+    "Columns",
     "CursorWrapper",
     "Query",
     "RawQuery",
@@ -44,16 +45,19 @@ __all__ = [
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
     "block_of_test",
+    "columns_of",
     "commit_again",
     "compiled_as",
     "compiles_anew",
     "copy_of_raw",
     "debug_cursor_with_copy",
     "deletes_in_database",
+    "elides_empty",
     "has_no_transaction",
     "has_open_statement",
     "in_transaction",
     "is_ordered",
+    "is_selected_plainly",
     "is_snapshot",
     "knows_outcome",
     "nodes_of",
@@ -62,6 +66,7 @@ __all__ = [
     "reads_uncommitted",
     "result_width",
     "schema_of",
+    "set_columns",
     "table_names",
 ]
 
@@ -86,6 +91,51 @@ def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exc
 def compiles_anew(compiler: SQLCompiler) -> None:
     """Take back ``compiled_as``."""
     del compiler.as_sql
+
+
+Columns = dict[str, Any]
+"""What a compiler knows, once it has compiled, of the columns of its rows."""
+_COLUMNS: Final = (
+    "select",
+    "klass_info",
+    "annotation_col_map",
+    "col_count",
+    "has_extra_select",  # not of an aggregate over a subquery
+)
+
+
+def columns_of(compiler: SQLCompiler) -> Columns:
+    """Return what ``execute_sql`` leaves behind for those who make something of its rows."""
+    known = compiler.__dict__
+    return {name: known[name] for name in _COLUMNS if name in known}
+
+
+def set_columns(compiler: SQLCompiler, columns: Columns) -> None:
+    """Have a compiler that has not compiled know the columns all the same."""
+    compiler.__dict__.update(columns)
+
+
+def elides_empty(compiler: SQLCompiler) -> bool:
+    """Say whether a condition that nothing can meet becomes an error, rather than SQL."""
+    return compiler.elide_empty  # type: ignore[attr-defined,no-any-return]
+
+
+def is_selected_plainly(compiler: SQLCompiler, is_plain: Callable[[type], bool]) -> bool:
+    """
+    Say whether no field or expression of another's brings code along for its column.
+
+    Those of the model's default columns are no part of the query before it is compiled.
+    """
+    for expression, _, _ in compiler.select or ():
+        target = getattr(expression, "target", None)
+        if not is_plain(type(expression)) or not (target is None or _is_plain_column(target)):
+            return False
+    return True
+
+
+def _is_plain_column(field: Any) -> bool:
+    methods = (field.select_format, field.get_col, field.db_parameters)
+    return all(method.__func__.__module__.startswith("django.") for method in methods)
 
 
 def copy_of_raw(queryset: "RawQuerySet[Any]") -> "RawQuerySet[Any]":

@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from querycache.exceptions import Reason, Uncacheable
 from querycache.options import (
     DEFAULT_CACHE,
+    DEFAULT_LOCAL_BYTES,
     DEFAULT_MAX_BYTES,
     DEFAULT_MAX_ROWS,
     DEFAULT_TTL,
@@ -73,6 +74,8 @@ def read_settings(raw: Any) -> Config:
         writes=_read_writes(raw.get("WRITES", {}), problems),
         replicas=_read_replicas(raw.get("REPLICAS", {}), problems),
         verify=_read_verify(raw.get("VERIFY", 0.0), problems),
+        local_bytes=_read_local(raw.get("LOCAL", {}), problems),
+        checks_plans=_read_flag(raw.get("CHECK_PLANS", False), problems),
         refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
         problems=tuple(problems),
     )
@@ -80,6 +83,8 @@ def read_settings(raw: Any) -> Config:
 
 _KEYS = (
     "CACHE",
+    "CHECK_PLANS",
+    "LOCAL",
     "MODELS",
     "NAMESPACE",
     "ON_STORE_FAILURE",
@@ -160,6 +165,23 @@ def _read_verify(share: Any, problems: list[Problem]) -> float:
     return 0.0
 
 
+def _read_local(raw: Any, problems: list[Problem]) -> int:
+    size = raw.get("MAX_BYTES", DEFAULT_LOCAL_BYTES) if isinstance(raw, dict) else None
+    is_known = isinstance(raw, dict) and raw.keys() <= {"MAX_BYTES"}
+    if is_known and isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    hint = 'Write {"MAX_BYTES": 16_000_000}; 0 for none.'
+    problems.append(Problem("E021", f"QUERYCACHE['LOCAL'] is {raw!r}.", hint))
+    return DEFAULT_LOCAL_BYTES
+
+
+def _read_flag(value: Any, problems: list[Problem]) -> bool:
+    if not isinstance(value, bool):
+        problem = f"QUERYCACHE['CHECK_PLANS'] is {value!r}."
+        problems.append(Problem("E022", problem, "Give True or False."))
+    return value is True
+
+
 def _read_on_failure(value: Any, problems: list[Problem]) -> bool:
     if value not in ("continue", "refuse"):
         hint = 'Give "continue" or "refuse".'
@@ -220,6 +242,10 @@ def _read_options(
     if not is_valid_ttl(ttl):
         hint = f"Give seconds, more than 0 and at most {MAX_TTL:.0f} (a year)."
         wrong.append(Problem("E008", f"{where}['TTL'] is {ttl!r}.", hint))
+    max_stale = value.get("MAX_STALE", 0)
+    if not is_valid_max_stale(max_stale):
+        hint = "Give seconds: 0 for never older than the database, at most a year."
+        wrong.append(Problem("E020", f"{where}['MAX_STALE'] is {max_stale!r}.", hint))
     max_rows = value.get("MAX_ROWS", DEFAULT_MAX_ROWS)
     max_bytes = value.get("MAX_BYTES", DEFAULT_MAX_BYTES)
     for name, limit in (("MAX_ROWS", max_rows), ("MAX_BYTES", max_bytes)):
@@ -235,10 +261,12 @@ def _read_options(
     problems.extend(wrong)
     if wrong:
         return None
-    return ModelOptions(pattern, float(ttl), max_rows, max_bytes, depends_on, delete_signal)
+    return ModelOptions(
+        pattern, float(ttl), float(max_stale), max_rows, max_bytes, depends_on, delete_signal
+    )
 
 
-_OPTIONS = ("TTL", "MAX_ROWS", "MAX_BYTES", "DEPENDS_ON", "DELETE_SIGNAL")
+_OPTIONS = ("TTL", "MAX_STALE", "MAX_ROWS", "MAX_BYTES", "DEPENDS_ON", "DELETE_SIGNAL")
 
 
 def _read_labels(raw: Any, where: str, problem: str, problems: list[Problem]) -> frozenset[str]:
@@ -321,6 +349,11 @@ def _transitively(followed: Mapping[str, Iterable[str]]) -> dict[str, frozenset[
 def is_valid_ttl(seconds: object) -> bool:
     """Say whether this is a TTL: a number of seconds above 0, and not for ever."""
     return _is_number(seconds) and 0 < seconds <= MAX_TTL
+
+
+def is_valid_max_stale(seconds: object) -> bool:
+    """Say whether this is a MAX_STALE: a number of seconds, 0 for never older."""
+    return _is_number(seconds) and 0 <= seconds <= MAX_TTL
 
 
 def _is_number(value: object) -> TypeGuard[float]:

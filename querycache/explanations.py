@@ -13,6 +13,7 @@ from querycache import generations, reads
 from querycache._django import MULTI
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.plans import Plan
 from querycache.transactions import state_of
 
 
@@ -22,9 +23,10 @@ class Explanation:
     What querycache makes of a queryset that is about to be evaluated.
 
     ``reason`` and ``detail`` say why it is not cacheable. ``ttl`` is in seconds and ``ttl_source``
-    where it comes from: a pattern of the settings, or ``cached()``. ``cached`` says whether a fresh
-    entry is in the store now, None if the store does not answer; ``age`` is in seconds, ``size`` in
-    bytes, and ``died`` says of a stale one what made it so.
+    where it comes from: a pattern of the settings, or ``cached()``; ``max_stale`` are the seconds
+    that an answer may be old. ``cached`` says whether a fresh entry is in the store now, None if
+    the store does not answer; ``age`` is in seconds, ``size`` in bytes, and ``died`` says of a
+    stale one what made it so.
     """
 
     sql: str
@@ -35,6 +37,7 @@ class Explanation:
     tables: tuple[str, ...] = ()
     ttl: float | None = None
     ttl_source: str = ""
+    max_stale: float = 0.0
     cached: bool | None = None
     age: float | None = None
     size: int = 0
@@ -57,6 +60,7 @@ class Explanation:
                 "cacheable     yes",
                 f"in the cache  {self._what_is_there()}",
                 f"TTL           {self.ttl:g} seconds, from {self.ttl_source!r}",
+                f"MAX_STALE     {self.max_stale:g} seconds",
                 f"depends on    {', '.join(self.tables)}",
                 f"key           {self.key}",
             ]
@@ -99,13 +103,14 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
         tables=plan.shape.tables,
         ttl=plan.ttl,
         ttl_source=plan.ttl_source,
+        max_stale=plan.max_stale,
     )
     with suppress(StoreFailed):
         return _with_entry(explanation, plan)
     return explanation
 
 
-def _with_entry(explanation: Explanation, plan: reads.Plan) -> Explanation:
+def _with_entry(explanation: Explanation, plan: Plan) -> Explanation:
     found = generations.inspect(plan.key, plan.dependencies)
     if found.loaded is not None:
         age = max(0.0, time() - found.loaded.at)
@@ -120,7 +125,7 @@ def _with_entry(explanation: Explanation, plan: reads.Plan) -> Explanation:
     return replace(explanation, cached=False, size=found.size, died=died)
 
 
-def _causes(plan: reads.Plan) -> list[str]:
+def _causes(plan: Plan) -> list[str]:
     """Say of each dependency, in their order, what changes it."""
     writes = [f"a write to {table}" for table in plan.shape.tables]
     return ["a flush", "a write that may have changed any table", *writes]

@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf
+from random import random
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,8 @@ from querycache.conf import get_config
 from querycache.databases import EPOCH
 from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh, tokens_of
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
+from querycache.local import Held, local
+from querycache.plans import Plan
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS, is_mark
@@ -49,29 +52,66 @@ class Look(NamedTuple):
     What a look found.
 
     ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, empty
-    where a fence was met, or where the store keeps none.
+    where a fence was met, or where the store keeps none. ``sent`` is when they were asked for, the
+    time of ``monotonic()``.
     """
 
     loaded: Loaded | None
     tokens: bytes
+    sent: float = 0.0
 
 
-def look(key: str, dependencies: Sequence[str]) -> Look:
-    """Look for a fresh entry. Raises ``StoreFailed``."""
+def look(key: str, dependencies: Sequence[str], ttl: float = 0.0, max_stale: float = 0.0) -> Look:
+    """
+    Look for a fresh entry, or for one that was fresh ``max_stale`` seconds ago.
+
+    ``ttl`` is for how many seconds after its SELECT this process may hold it; 0 to hold nothing.
+    Raises ``StoreFailed``.
+    """
+    held = local.get(key)
+    if held is None or local.was_written(dependencies, held.confirmed):
+        return _look_in_store(key, dependencies, ttl)
+    if max_stale:
+        age = monotonic() - held.confirmed
+        if age < max_stale:
+            # In the second half one reader asks, so that the others need not wait for it later.
+            if age < max_stale / 2 or not held.refreshing.acquire(blocking=False):
+                return Look(held.loaded, held.tokens, held.confirmed)
+            try:
+                return _look_for(held, dependencies, ttl)
+            finally:
+                held.refreshing.release()
+    return _look_for(held, dependencies, ttl)
+
+
+def _look_for(held: Held, dependencies: Sequence[str], ttl: float) -> Look:
+    """Ask whether what this process holds is fresh; if it is not, for what the store has."""
+    found = _look_in_store(None, dependencies, ttl)
+    if found.tokens == held.tokens:
+        held.confirmed = found.sent
+        return Look(held.loaded, found.tokens, found.sent)
+    return _look_in_store(held.key, dependencies, ttl) if found.tokens else found
+
+
+def _look_in_store(key: str | None, dependencies: Sequence[str], ttl: float = 0.0) -> Look:
     if get_store().unsettled:
         settle()
     if _debts or _unfenced:
         pay_debts()
+    sent = monotonic()
     found: Found = _ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
-        return Look(None, b"")
-    if found.entry is not None and is_fresh(found.entry, tokens):
-        return Look(decode(key, found.entry, tokens), tokens)
+        return Look(None, b"", sent)
+    if key is not None and found.entry is not None and is_fresh(found.entry, tokens):
+        loaded = decode(key, found.entry, tokens)
+        if loaded is not None and ttl:
+            local.put(Held(key, tokens, loaded, ttl, sent), len(found.entry))
+        return Look(loaded, tokens, sent)
     if set(map(len, found.tokens)) != {TOKEN_SIZE}:  # foreign bytes, whose lengths add up
-        return Look(None, b"")
-    return Look(None, tokens)
+        return Look(None, b"", sent)
+    return Look(None, tokens, sent)
 
 
 class Inspection(NamedTuple):
@@ -90,7 +130,7 @@ class Inspection(NamedTuple):
 
 def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     """Say what is in the store, and why it is stale if it is. Raises ``StoreFailed``."""
-    loaded = look(key, dependencies).loaded
+    loaded = _look_in_store(key, dependencies).loaded
     found: Found = _ask_unless_failing("look", key, dependencies)
     fenced = [
         name for name, token in zip(dependencies, found.tokens, strict=True) if is_mark(token)
@@ -108,20 +148,45 @@ def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     return Inspection(None, len(entry), changed, fenced)
 
 
-def fill(key: str, tokens: bytes, loaded: Loaded, ttl: float, max_bytes: int) -> None:
+def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> None:
     """
     Store rows under the generations of the look that came before their SELECT.
 
-    Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
+    Ends the lease of the key with it, if there is one. Raises ``StoreFailed``, or ``Uncacheable``
+    for rows that cannot be stored.
     """
-    entry = encode(key, tokens, loaded)
-    if len(entry) > max_bytes:
+    key, ttl = plan.key, plan.ttl
+    entry = encode(key, look.tokens, loaded)
+    if len(entry) > plan.shape.max_bytes:
         raise Uncacheable(Reason.TOO_LARGE)
+    # What was filled in one moment does not expire in one moment.
+    jittered = ttl * (1 - _JITTER * random())  # noqa: S311  no secret
     try:
-        _call("fill", key, entry, ttl)
+        _call("fill", key, entry, jittered, is_leased=is_leased)
     except Exception as error:
         # Too large for this store, perhaps: that is no outage. If it is one, the next look says so.
         raise StoreFailed(str(error)) from error
+    if local.get(key) is not None:
+        local.put(Held(key, look.tokens, loaded, ttl, look.sent), len(entry))
+
+
+_JITTER: Final = 0.1
+"""The share of its TTL by which an entry may expire sooner."""
+
+
+def lease(key: str) -> bool:
+    """
+    Say whether the caller is to load this key, of all processes. Raises ``StoreFailed``.
+
+    Where the store is a table of a database, everybody is: that would be a write for each miss.
+    """
+    return get_store().using is not None or bool(_ask_unless_failing("lease", key))
+
+
+def end_lease(key: str) -> None:
+    """Let others load the key; nothing is lost if the store does not answer."""
+    with suppress(StoreFailed):
+        _ask_unless_failing("end_lease", key)
 
 
 def fence(dependencies: Sequence[str]) -> str:
@@ -150,6 +215,8 @@ def release(dependencies: Sequence[str], writer: str) -> None:
 
     It is not waited for: the fence keeps readers away from what was there before.
     """
+
+    local.note_written(dependencies)
 
     def done(lost: int | None) -> None:
         if lost is None:
@@ -190,6 +257,7 @@ def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
 
     The deadline ends the fence: then the generations are missing, and what is older is stale.
     """
+    local.note_written(dependencies)
     with _lock:
         if writer in _unfenced:
             _unfenced[writer] = monotonic() + FENCE_SECONDS, tuple(dependencies)
@@ -202,6 +270,7 @@ def renew(dependencies: Sequence[str]) -> None:
     Raises ``StoreFailed``, and makes up for it as soon as the store answers.
     """
     writer = uuid.uuid4().hex
+    local.note_written(dependencies)
     try:
         _ask("release", dependencies, writer)
     except StoreFailed:
@@ -328,10 +397,10 @@ class _InTransactionError(StoreFailed):
     """The store is a table, and would take part in a transaction: nothing is wrong with it."""
 
 
-def _call(method: str, *args: Any) -> Any:
+def _call(method: str, *args: Any, **options: Any) -> Any:
     store = get_store()
     if store.using is None:
-        return getattr(store, method)(*args)
+        return getattr(store, method)(*args, **options)
     connection = connections[store.using]
     state = state_of(connection)
     # In a transaction it might look at a snapshot, and what it writes nobody would see before the
@@ -339,7 +408,7 @@ def _call(method: str, *args: Any) -> Any:
     if state.in_transaction(connection) and not state.publishing:
         raise _InTransactionError(f"the cache is in {store.using!r}, which has an open transaction")
     # The statements of a store that is a table must not themselves be fenced and released.
-    return state.cover(getattr(store, method), *args)
+    return state.cover(getattr(store, method), *args, **options)
 
 
 def is_stored_in(connection: BaseDatabaseWrapper) -> bool:

@@ -16,7 +16,6 @@ from querycache import (
     entries,
     generations,
     invalidation,
-    plans,
     reads,
     replicas,
     stores,
@@ -30,6 +29,7 @@ from querycache._django import (
     SQLUpdateCompiler,
     debug_cursor_with_copy,
 )
+from querycache.local import local
 from querycache.sessions import Session
 from querycache.stats import statistics
 from querycache.transactions import state_of
@@ -176,13 +176,16 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     """Forget whatever was made of a setting; tests change them."""
     if setting in {"SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         entries.forget_signing_keys()
+        local.clear()
+    reads.forget_plans()  # compiling may read any of them
     if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
         generations.settle()
         statistics.publish()
         conf.get_config.cache_clear()
         stores.forget_store()
         generations.forget_failure()
-        plans.forget_plans()
+        reads.forget_plans()
+        local.clear()
         replicas.forget_sightings()
         changes.forget_changes()
         for connection in connections.all(initialized_only=True):

@@ -14,6 +14,8 @@ DEFAULT_MAX_ROWS = 10_000
 """Rows of the largest answer that is stored where a model names no number of its own."""
 DEFAULT_MAX_BYTES = 4 * 1024 * 1024
 """The same for the bytes of its entry."""
+DEFAULT_LOCAL_BYTES = 16 * 1024 * 1024
+"""Bytes of the entries that a process holds itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class ModelOptions:
     """
     What one pattern of ``MODELS`` says.
 
-    ``ttl`` is in seconds. Answers of more than ``max_rows`` rows, or whose entry has more than
-    ``max_bytes`` bytes, are not stored. ``depends_on`` are tables that those of a view are made of.
+    ``ttl`` is in seconds, and so is ``max_stale``: how old an answer may be. Answers of more than
+    ``max_rows`` rows, or whose entry has more than ``max_bytes`` bytes, are not stored.
+    ``depends_on`` are tables that those of a view are made of.
     """
 
     pattern: str
     ttl: float = DEFAULT_TTL
+    max_stale: float = 0.0
     max_rows: int = DEFAULT_MAX_ROWS
     max_bytes: int = DEFAULT_MAX_BYTES
     depends_on: frozenset[str] = frozenset()
@@ -74,7 +78,8 @@ class Config:
     they are made of; ``published`` are all tables whose changes make something stale. ``triggers``
     holds, by table, those that change along with it, ``writes`` those that a function or procedure
     changes, by its name in lower case. ``verify`` is the share of hits to compare with the
-    database, 0.0 to 1.0.
+    database, 0.0 to 1.0. ``local_bytes`` bounds the entries that a process holds itself.
+    ``checks_plans`` says that a remembered plan is compared with a new one each time.
     """
 
     cache: str = DEFAULT_CACHE
@@ -87,6 +92,8 @@ class Config:
     writes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     verify: float = 0.0
+    local_bytes: int = DEFAULT_LOCAL_BYTES
+    checks_plans: bool = False
     refuses_writes: bool = False
     problems: tuple[Problem, ...] = ()
 

@@ -5,8 +5,8 @@ What can be told from the SQL alone (its tables, or why it is not cacheable) is 
 each text of SQL and remembered in the process; the key depends on the parameters, and is made anew.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from querycache import dependencies, sql
 from querycache._django import Query, RawQuery
@@ -15,24 +15,69 @@ from querycache.memory import Memory
 from querycache.options import Config
 
 
+@dataclass(slots=True)
+class Costs:
+    """
+    What queries of one text of SQL have cost in this process, as a moving average.
+
+    ``load`` are the microseconds of a SELECT, None before the first.
+    """
+
+    load: float | None = None
+
+    @property
+    def may_be_slow(self) -> bool:
+        """Whether it is worth a round trip to have one process load, and no other."""
+        return self.load is None or self.load >= _SLOW
+
+    def note_load(self, microseconds: int) -> None:
+        """Learn what a SELECT has taken."""
+        known = self.load
+        self.load = microseconds if known is None else known + _WEIGHT * (microseconds - known)
+
+
+_SLOW: Final = 20_000
+"""Microseconds."""
+_WEIGHT: Final = 0.2
+"""Of the newest in a moving average."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """
     What a text of SQL is for the cache.
 
     ``tables`` are normalized names in a fixed order; ``ttl`` is in seconds, the smallest of the
-    models', and ``ttl_source`` the pattern of the settings that it comes from. Of ``max_rows`` and
-    ``max_bytes``, too, the smallest count. If ``reason`` is set, queries of this text are not
-    cacheable.
+    models', and ``ttl_source`` the pattern of the settings that it comes from. Of ``max_stale``,
+    ``max_rows`` and ``max_bytes``, too, the smallest count. ``costs`` are learnt on
+    the way. If ``reason`` is set, queries of this text are not cacheable.
     """
 
     tables: tuple[str, ...] = ()
     ttl: float = 0.0
     ttl_source: str = ""
+    max_stale: float = 0.0
     max_rows: int = 0
     max_bytes: int = 0
     reason: Reason | None = None
     detail: str = ""
+    costs: Costs = field(default_factory=Costs, compare=False)
+
+
+class Plan(NamedTuple):
+    """
+    What a compiled query is for the cache.
+
+    ``ttl`` and ``max_stale`` are in seconds, ``ttl_source`` is where the TTL comes from.
+    """
+
+    key: str
+    statement: str
+    shape: Shape
+    dependencies: tuple[str, ...]
+    ttl: float
+    ttl_source: str
+    max_stale: float
 
 
 _SHAPES: Final = 4096
@@ -78,6 +123,7 @@ def _make_shape(query: Query | RawQuery, skeleton: str, vendor: str, config: Con
         tuple(sorted(names)),
         shortest.ttl,
         shortest.pattern,
+        min(one.max_stale for one in options),
         min(one.max_rows for one in options),
         min(one.max_bytes for one in options),
     )

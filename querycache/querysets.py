@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
 
 from querycache import changes, generations, invalidation
-from querycache.conf import get_config, is_valid_ttl
+from querycache.conf import get_config, is_valid_max_stale, is_valid_ttl
 from querycache.dependencies import tables_in_tree
 from querycache.raw import cached_raw
 from querycache.reads import HINT, Hint, bypassed
@@ -26,19 +26,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def cached(queryset: Q, *, ttl: float | None = None) -> Q:
+def cached(queryset: Q, *, ttl: float | None = None, max_stale: float | None = None) -> Q:
     """
     Return a copy of a queryset whose answer is kept for ``ttl`` seconds.
 
-    Without ``ttl`` it is that of its models, which must be opted in all the same. A raw queryset
-    (``Model.objects.raw()``) is cached in this way only. Raises ``TypeError`` for what is not a
-    queryset, ``ValueError`` for a TTL that is not above 0 or longer than a year.
+    It may be ``max_stale`` seconds old. Without either it is what its models say, which must be
+    opted in all the same. A raw queryset (``Model.objects.raw()``) is cached in this way only.
+    Raises ``TypeError`` for what is not a queryset, ``ValueError`` for a TTL that is not above 0 or
+    longer than a year, or for a ``max_stale`` below 0 or longer than that.
     """
     if ttl is not None and not is_valid_ttl(ttl):
         raise ValueError(f"ttl must be seconds, above 0 and at most a year, not {ttl!r}")
+    if max_stale is not None and not is_valid_max_stale(max_stale):
+        raise ValueError(f"max_stale must be seconds, from 0 to a year, not {max_stale!r}")
+    hint = Hint(cache=True, ttl=ttl, max_stale=max_stale)
     if isinstance(queryset, RawQuerySet):
-        return cast("Q", cached_raw(queryset, ttl))
-    return _with_hint(queryset, Hint(cache=True, ttl=ttl))
+        return cast("Q", cached_raw(queryset, hint))
+    return _with_hint(queryset, hint)
 
 
 def uncached(queryset: Q) -> Q:
@@ -61,9 +65,9 @@ def _with_hint(queryset: Q, hint: Hint) -> Q:
 class CacheQuerySet(QuerySet[Any, Any]):
     """A ``QuerySet`` with ``cache()`` and ``nocache()``; use ``CacheQuerySet.as_manager()``."""
 
-    def cache(self, *, ttl: float | None = None) -> "CacheQuerySet":
+    def cache(self, *, ttl: float | None = None, max_stale: float | None = None) -> "CacheQuerySet":
         """Return a copy whose answer is kept for ``ttl`` seconds. See ``cached()``."""
-        return cached(self, ttl=ttl)
+        return cached(self, ttl=ttl, max_stale=max_stale)
 
     def nocache(self) -> "CacheQuerySet":
         """Return a copy that is answered by the database. See ``uncached()``."""

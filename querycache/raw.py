@@ -9,17 +9,17 @@ from django.db import connections
 from django.db.models import Model
 from django.db.models.query import RawQuerySet
 
-from querycache import generations, reads
+from querycache import generations, loads, reads
 from querycache._django import MULTI, RawQuery, copy_of_raw
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.transactions import state_of
 
 
-def cached_raw(queryset: "RawQuerySet[Any]", ttl: float | None) -> "RawQuerySet[Any]":
-    """Return a copy of a raw queryset whose rows are kept for ``ttl`` seconds."""
+def cached_raw(queryset: "RawQuerySet[Any]", hint: reads.Hint) -> "RawQuerySet[Any]":
+    """Return a copy of a raw queryset whose rows are kept as the hint says."""
     copy = copy_of_raw(queryset)
-    copy.query = CachedRawQuery(copy.query, copy.model, ttl)  # type: ignore[arg-type]
+    copy.query = CachedRawQuery(copy.query, copy.model, hint)  # type: ignore[arg-type]
     return copy
 
 
@@ -44,10 +44,10 @@ class CachedRawQuery(RawQuery):
     select_for_update = False
     explain_info = None
 
-    def __init__(self, query: RawQuery, model: type[Model], ttl: float | None) -> None:
+    def __init__(self, query: RawQuery, model: type[Model], hint: reads.Hint) -> None:
         super().__init__(query.sql, query.using, query.params)
-        self._model, self._ttl = model, ttl
-        setattr(self, reads.HINT, reads.Hint(cache=True, ttl=ttl))
+        self._model, self._hint = model, hint
+        setattr(self, reads.HINT, hint)
 
     def get_meta(self) -> Any:
         """Return the options of the model, as other queries do."""
@@ -55,7 +55,7 @@ class CachedRawQuery(RawQuery):
 
     def clone(self, using: str) -> "CachedRawQuery":
         """Return the same query of another database."""
-        return CachedRawQuery(super().clone(using), self._model, self._ttl)
+        return CachedRawQuery(super().clone(using), self._model, self._hint)
 
     def _execute_query(self) -> None:
         connection = connections[self.using]
@@ -68,21 +68,17 @@ class CachedRawQuery(RawQuery):
         try:
             reads.refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
             plan = reads.plan_of(compiler, (self.sql, params), kind, state)
-            look = generations.look(plan.key, plan.dependencies)
+            look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
-            reads.note(label, "bypass", began, reason)
+            loads.note(label, "bypass", began, reason)
             super()._execute_query()  # type: ignore[misc]
             return
         loaded = look.loaded
-        if loaded is None:
-            reason = reads.too_old(connection, plan, look.tokens) if look.tokens else None
-            loaded = self._load()
-            if look.tokens and reason is None:
-                reason = reads.fill(label, plan, look.tokens, loaded)
-            reads.note(label, "bypass" if reason else "miss", began, reason, plan)
+        if loaded is None or loads.is_due(loaded, plan.ttl):
+            loaded = loads.answered(connection, label, plan, look, self._load, began)
         else:
-            reads.note(label, "hit", began, None, plan, loaded)
+            loads.note(label, "hit", began, None, plan, loaded)
         columns, *rows = loaded.rows
         self.cursor: Any = Rows(columns, rows)
 

@@ -9,40 +9,48 @@ converters, so that what is made of them on a hit is made by Django itself.
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from random import random
 from time import perf_counter_ns, time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DatabaseError, router
+from django.db import router
+from django.utils.timezone import get_current_timezone
 
-from querycache import generations, plans, replicas, sql, verification
+from querycache import generations, plans, sql
 from querycache._django import (
     GET_ITERATOR_CHUNK_SIZE,
     MULTI,
     SINGLE,
     BaseDatabaseWrapper,
+    Columns,
     Query,
     SQLCompiler,
+    columns_of,
     compiled_as,
     compiles_anew,
-    has_open_statement,
+    elides_empty,
+    is_selected_plainly,
     is_snapshot,
     reads_uncommitted,
     result_width,
+    set_columns,
 )
 from querycache.conf import get_config
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.fingerprints import fingerprint_of, is_plain
 from querycache.keys import key_of
-from querycache.recorder import Outcome, Read, recorders
-from querycache.stats import statistics
+from querycache.loads import answered, is_due, note
+from querycache.memory import Memory
+from querycache.options import Config
+from querycache.plans import Plan
 from querycache.stores import get_store
 from querycache.transactions import ConnectionState, state_of
+from querycache.verification import verified
 
 logger = logging.getLogger("querycache")
 
@@ -52,25 +60,30 @@ HINT: Final = "querycache_hint"
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What was asked for one query: to be cached for ``ttl`` seconds, or not at all."""
+    """
+    What was asked for one query: to be cached for ``ttl`` seconds, or not at all.
+
+    Its answer may be ``max_stale`` seconds old. None stands for what its models say.
+    """
 
     cache: bool
     ttl: float | None = None
+    max_stale: float | None = None
 
 
 bypassed: Final[ContextVar[bool]] = ContextVar("querycache_bypassed", default=False)
 """Whether reads of the current context go to the database."""
 
 
-class Plan(NamedTuple):
-    """What a compiled query is for the cache."""
+_PLANS: Final = 2048
+_remembered: Memory[tuple[Any, ...], tuple[Plan, Columns]] = Memory(_PLANS)
+"""Plans of queries that were answered from the cache, by what ``name_of_plan`` says of them."""
 
-    key: str
-    statement: str
-    shape: plans.Shape
-    dependencies: tuple[str, ...]
-    ttl: float
-    ttl_source: str
+
+def forget_plans() -> None:
+    """Forget every plan: the settings have changed."""
+    _remembered.clear()
+    plans.forget_plans()
 
 
 def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,34 +106,112 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         began = perf_counter_ns()
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
-            compiled = compile_once(compiler)
-            if compiled is None:
-                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
-            plan = plan_of(compiler, compiled, result_type, state)
-            look = generations.look(plan.key, plan.dependencies)
+            name = name_of_plan(compiler, result_type, state, config)
+            plan = recalled = recalled_plan(compiler, result_type, state, name)
+            if plan is None:
+                compiled = compile_once(compiler)
+                if compiled is None:
+                    return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
+                plan = plan_of(compiler, compiled, result_type, state)
+            look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
             run = state.cover_query if config.writes else state.cover
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
-        if loaded is not None:
-            note(table.label, "hit", began, None, plan, loaded)
-            if config.verify and is_to_be_verified(config.verify, compiler, state):
-                load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
-                loaded = verified(load, compiler.query, plan, loaded, look.tokens, table.label)
-            else:
-                compiles_anew(compiler)
+        if loaded is None or is_due(loaded, plan.ttl):
+            # The SQL that made the key is the SQL that runs.
+            if recalled is not None and not compiles_to(plan, compiler, result_type, state):
+                look = look._replace(tokens=b"")
+            load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
+            loaded = answered(compiler.connection, table.label, plan, look, load, began)
+            forget_compiled(compiler)
             return as_result(loaded.rows, result_type)
-        # A fence that was met leaves no generations to fill under.
-        reason = too_old(compiler.connection, plan, look.tokens) if look.tokens else None
-        loaded = state.cover(load_rows, execute_sql, compiler, result_type)
-        if look.tokens and reason is None:
-            reason = fill(table.label, plan, look.tokens, loaded)
-        note(table.label, "bypass" if reason else "miss", began, reason, plan)
+        note(table.label, "hit", began, None, plan, loaded)
+        if forget_compiled(compiler) and name is not None:
+            remember(compiler, name, plan)
+        if config.verify and is_to_be_verified(config.verify, compiler, state):
+            load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
+            loaded = verified(load, compiler.query, plan, loaded, look, table.label)
         return as_result(loaded.rows, result_type)
 
     return read
+
+
+# Plans --------------------------------------------------------------------------------------------
+
+
+def name_of_plan(
+    compiler: SQLCompiler, result_type: str, state: ConnectionState, config: Config
+) -> tuple[Any, ...] | None:
+    """Return all that a plan depends on, without compiling; None where that is not known."""
+    query = compiler.query
+    # Compiling an ordered union changes it.
+    if query.combinator or state.session.apart is None:
+        return None
+    fingerprint = fingerprint_of(query)
+    if fingerprint is None:
+        return None
+    return (
+        fingerprint,
+        state.database(compiler.connection).session,
+        type(compiler),
+        elides_empty(compiler),
+        result_type,
+        get_current_timezone(),
+        None if config.namespace is None else config.namespace(),
+    )
+
+
+def recalled_plan(
+    compiler: SQLCompiler, result_type: str, state: ConnectionState, name: tuple[Any, ...] | None
+) -> Plan | None:
+    """Return the plan that is remembered, if one is, and have the compiler know its columns."""
+    known = None if name is None else _remembered.get(name)
+    if known is None:
+        return None
+    plan, columns = known
+    if state.has_written(plan.shape.tables):
+        publish_written(compiler.connection, state)
+    if get_config().checks_plans and not compiles_to(plan, compiler, result_type, state):
+        return None
+    set_columns(compiler, columns)
+    return plan
+
+
+def compiles_to(
+    plan: Plan, compiler: SQLCompiler, result_type: str, state: ConnectionState
+) -> bool:
+    """Compile a query, and say whether that gives the plan that was remembered."""
+    try:
+        compiled = compile_once(compiler)
+        found = None if compiled is None else plan_of(compiler, compiled, result_type, state)
+    except Uncacheable:
+        found = None
+    if found == plan:
+        return True
+    _remembered.clear()
+    logger.error(ANOTHER_PLAN, plan, found)
+    return False
+
+
+ANOTHER_PLAN: Final = "A query was remembered as %s, and compiles to %s: please report it"
+"""What is logged of two queries that have one fingerprint."""
+
+
+def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
+    """Remember the plan of a query that was answered from the cache, to compile it no more."""
+    if is_selected_plainly(compiler, is_plain):
+        _remembered.put(name, (plan, columns_of(compiler)))
+
+
+def forget_compiled(compiler: SQLCompiler) -> bool:
+    """Have the compiler compile again if it is asked to; say whether it has compiled."""
+    has_compiled = "as_sql" in compiler.__dict__
+    if has_compiled:
+        compiles_anew(compiler)
+    return has_compiled
 
 
 def compile_once(compiler: SQLCompiler) -> tuple[str, Sequence[Any]] | None:
@@ -207,13 +298,7 @@ def plan_of(
         sql.refuse_clock(params)
     database = state.database(compiler.connection)
     if state.has_written(shape.tables):
-        if state.in_transaction(compiler.connection):
-            raise Uncacheable(Reason.WRITTEN_HERE)
-        # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
-        written = state.written()
-        tables = sorted(written.tables & config.published)
-        generations.renew(database.changed(tables, everything=written.everything))
-        state.forget()
+        publish_written(compiler.connection, state)
     namespace = "" if config.namespace is None else config.namespace()
     width = result_width(compiler, result_type)
     hint = hint_of(compiler.query)
@@ -224,17 +309,22 @@ def plan_of(
         dependencies=database.dependencies(shape.tables),
         ttl=shape.ttl if hint is None or hint.ttl is None else hint.ttl,
         ttl_source=shape.ttl_source if hint is None or hint.ttl is None else "cached()",
+        max_stale=shape.max_stale if hint is None or hint.max_stale is None else hint.max_stale,
     )
 
 
-def too_old(connection: BaseDatabaseWrapper, plan: Plan, tokens: bytes) -> Reason | None:
-    """Say why a SELECT that begins now may not see what was committed before these tokens."""
-    if has_open_statement(connection):
-        return Reason.SNAPSHOT
-    replica = get_config().replicas.get(connection.alias)
-    if replica is None or replicas.has_caught_up(plan.dependencies, tokens, replica.max_lag):
-        return None
-    return Reason.REPLICA_LAG
+def publish_written(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
+    """Raise ``Uncacheable`` if the journal is yet to be committed; otherwise publish it."""
+    if state.in_transaction(connection):
+        raise Uncacheable(Reason.WRITTEN_HERE)
+    # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
+    written, database = state.written(), state.database(connection)
+    tables = sorted(written.tables & get_config().published)
+    generations.renew(database.changed(tables, everything=written.everything))
+    state.forget()
+
+
+# Rows ---------------------------------------------------------------------------------------------
 
 
 def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionState) -> bool:
@@ -243,37 +333,9 @@ def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionStat
     return is_chosen and not state.in_transaction(compiler.connection)
 
 
-def verified(
-    load: Callable[[], Loaded], query: Query, plan: Plan, cached: Loaded, tokens: bytes, label: str
-) -> Loaded:
-    """
-    Ask the database after a hit, report a difference, and return what the database says.
-
-    A write that was published since the look explains one. Nothing else does: what was committed
-    before the look has made the entry stale before.
-    """
-    try:
-        loaded = load()
-    except DatabaseError:  # a hit needs no database
-        return cached
-    statistics.count(label, "verified")
-    if verification.is_same_answer(query, cached.rows, loaded.rows):
-        return loaded
-    with suppress(StoreFailed):
-        if generations.look(plan.key, plan.dependencies).tokens == tokens:
-            statistics.count(label, "mismatches")
-            logger.error(
-                verification.DIFFERENCE,
-                plan.key,
-                loaded.at - cached.at,
-                plan.statement,
-            )
-            fill(label, plan, tokens, loaded)
-    return loaded
-
-
 def load_rows(execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str) -> Loaded:
     """Run the SELECT; return what an entry holds of it."""
+    compiler.connection.ensure_connection()  # which the cache saves nobody
     began = perf_counter_ns()
     result = execute_sql(compiler, result_type)
     rows = list(chain.from_iterable(result)) if result_type == MULTI else result
@@ -282,37 +344,5 @@ def load_rows(execute_sql: Callable[..., Any], compiler: SQLCompiler, result_typ
 
 def as_result(rows: Any, result_type: str) -> Any:
     """Turn what an entry holds into what ``execute_sql`` returns: a list of chunks, or one row."""
-    return [rows] if result_type == MULTI else rows
-
-
-def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> Reason | None:
-    """Store what was read. If it never can be, return why; the read is none the worse for it."""
-    if isinstance(loaded.rows, list) and len(loaded.rows) > plan.shape.max_rows:
-        return Reason.TOO_LARGE
-    try:
-        generations.fill(plan.key, tokens, loaded, plan.ttl, plan.shape.max_bytes)
-    except Uncacheable as refusal:
-        return refusal.reason
-    except StoreFailed as failure:
-        logger.warning("A read of %s was not stored: %s", label, failure)
-    else:
-        statistics.count(label, "fills")
-    return None
-
-
-def note(
-    label: str,
-    outcome: Outcome,
-    began: int,
-    reason: Reason | None = None,
-    plan: Plan | None = None,
-    loaded: Loaded | None = None,
-) -> None:
-    """Count a read, and tell those who record reads."""
-    took = (perf_counter_ns() - began) // 1000
-    if loaded is not None:
-        statistics.count_hit(label, took, loaded.cost)
-    else:
-        statistics.count(label, "misses" if reason is None else reason.value)
-    for reads in recorders():
-        reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
+    # A copy of the list: others may be given these rows, too.
+    return [rows[:]] if result_type == MULTI else rows

@@ -1,13 +1,50 @@
 """Whether the rows of a hit are those that the database has."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isclose, isnan
 from typing import Any, Final
 
+from django.db import DatabaseError
+
+from querycache import generations
 from querycache._django import Query, is_ordered
+from querycache.entries import Loaded
+from querycache.exceptions import StoreFailed
+from querycache.generations import Look
+from querycache.loads import Load, fill
+from querycache.plans import Plan
+from querycache.stats import statistics
+
+logger = logging.getLogger("querycache")
 
 DIFFERENCE: Final = "A hit differs from the database: key %s, %.1f seconds old: %s"
 """What is logged then: of the key, the age of the entry, and the SQL."""
+
+
+def verified(
+    load: Load, query: Query, plan: Plan, cached: Loaded, look: Look, label: str
+) -> Loaded:
+    """
+    Ask the database after a hit, report a difference, and return what the database says.
+
+    A write that was published since the look explains one. Nothing else does: what was committed
+    before the look has made the entry stale before.
+    """
+    try:
+        loaded = load()
+    except DatabaseError:  # a hit needs no database
+        return cached
+    statistics.count(label, "verified")
+    if is_same_answer(query, cached.rows, loaded.rows):
+        return loaded
+    with suppress(StoreFailed):
+        if generations.look(plan.key, plan.dependencies).tokens == look.tokens:
+            statistics.count(label, "mismatches")
+            logger.error(DIFFERENCE, plan.key, loaded.at - cached.at, plan.statement)
+            fill(label, plan, look, loaded)
+    return loaded
 
 
 def is_same_answer(query: Query, cached: Any, fresh: Any) -> bool:

@@ -13,6 +13,8 @@ STATISTICS_TTL: Final = 30 * 24 * 3600
 """Seconds that counts are kept after the last one."""
 FENCE_SECONDS: Final = 60
 """Seconds after which a fence falls whose writer died."""
+LEASE_SECONDS: Final = 5
+"""Seconds after which another process may load what one has begun to load."""
 _MARK: Final = b"!"
 
 
@@ -51,16 +53,24 @@ class Store(ABC):
     """Releases that were sent and whose answers were not read yet."""
 
     @abstractmethod
-    def look(self, key: str, dependencies: Sequence[str]) -> Found:
+    def look(self, key: str | None, dependencies: Sequence[str]) -> Found:
         """
-        Return the entry under ``key``, and the token or mark of each dependency.
+        Return the entry under ``key``, if one is given, and the token or mark of each dependency.
 
         A dependency that has none gets a new token. A token that could not be made is empty.
         """
 
     @abstractmethod
-    def fill(self, key: str, entry: bytes, ttl: float) -> None:
-        """Store an entry for ``ttl`` seconds."""
+    def fill(self, key: str, entry: bytes, ttl: float, *, is_leased: bool = False) -> None:
+        """Store an entry for ``ttl`` seconds, and end the lease of its key if there is one."""
+
+    @abstractmethod
+    def lease(self, key: str) -> bool:
+        """Say whether the caller is the one to load a key, for at most ``LEASE_SECONDS``."""
+
+    @abstractmethod
+    def end_lease(self, key: str) -> None:
+        """Let another load the key."""
 
     @abstractmethod
     def fence(self, dependencies: Sequence[str], writer: str) -> None:

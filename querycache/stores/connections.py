@@ -1,11 +1,14 @@
 """
-Connections to a Redis or Valkey server, out of the pool that the project's cache uses too.
+Connections to a Redis or Valkey server, opened as the project's cache opens its own.
 
 Not by the methods of the client, which do not say which server has answered, and wait for every
-answer.
+answer. And not out of its pool, which takes longer than the server does to answer, except where the
+pool does more than keep connections: Sentinel, a limit that is waited for.
 """
 
 import logging
+import os
+from collections import deque
 from hashlib import blake2b
 from inspect import Parameter, signature
 from typing import Any, Final
@@ -19,14 +22,47 @@ Command = tuple[Any, ...]
 
 
 class Connections:
-    """The pool of a redis-py client, safe in threads and after a fork as that is."""
+    """
+    Connections for one request each, safe in threads and after a fork.
+
+    There are as many as threads have asked at once.
+    """
 
     def __init__(self, client: Any) -> None:
+        from redis.connection import ConnectionPool
+
         self._pool = client.connection_pool
+        kwargs = self._pool.connection_kwargs
+        self._is_plain = type(self._pool) is ConnectionPool and not (
+            getattr(self._pool, "cache", None) or kwargs.get("credential_provider")
+        )
         # redis-py 5 wants to be told which command a connection is for, later ones do not.
-        self.give_back = self._pool.release
         parameter = signature(self._pool.get_connection).parameters.get("command_name")
         self._needs_name = parameter is not None and parameter.default is Parameter.empty
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """Begin with no connection: also in a child, whose parent goes on using its own."""
+        self._idle: deque[Any] = deque()
+        # Not by way of a method: giving back is on the path of a hit.
+        self.give_back = self._idle.append if self._is_plain else self._pool.release
+
+    def _take(self) -> Any:
+        if not self._is_plain:
+            return self._pool.get_connection(*[None] * self._needs_name)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._pool.connection_class(**self._pool.connection_kwargs)
+        try:
+            is_closed = connection.can_read(timeout=0)  # or there is what nobody asked for
+        except Exception:  # noqa: BLE001  whatever the client raises of a connection that is gone
+            is_closed = True
+        if is_closed:
+            connection.disconnect()  # and opened again by what is sent
+        return connection
 
     def ask(self, *commands: Command) -> tuple[list[Any], bytes]:
         """
@@ -50,8 +86,7 @@ class Connections:
 
     def send(self, *commands: Command) -> Any:
         """Send commands in one packet, and return the connection to receive their answers from."""
-        pool = self._pool
-        connection = pool.get_connection(None) if self._needs_name else pool.get_connection()
+        connection = self._take()
         try:
             if _ATTRIBUTE not in connection.__dict__:
                 _greeter.greet(connection)
@@ -75,7 +110,7 @@ class Connections:
         return answers
 
     def discard(self, connection: Any) -> None:
-        """Close a connection that may have answers in it that nobody will read, and put it back."""
+        """Close a connection that may have answers in it that nobody will read."""
         connection.disconnect()
         self.give_back(connection)
 

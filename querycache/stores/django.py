@@ -14,6 +14,7 @@ from querycache.exceptions import StoreFailed
 from querycache.stores.base import (
     FENCE_SECONDS,
     GENERATION_TTL,
+    LEASE_SECONDS,
     STATISTICS_TTL,
     Found,
     Store,
@@ -49,11 +50,11 @@ class DjangoStore(Store):
     def _cache(self) -> BaseCache:
         return caches[self._alias]  # one instance a thread
 
-    def look(self, key: str, dependencies: Sequence[str]) -> Found:
+    def look(self, key: str | None, dependencies: Sequence[str]) -> Found:
         names = [f"querycache:g:{name}" for name in dependencies]
         entry_name = f"querycache:e:{key}"
         cache = self._cache
-        found = cache.get_many([entry_name, *names])
+        found = cache.get_many(names if key is None else [entry_name, *names])
         missing = [name for name in names if name not in found]
         if missing:
             for name in missing:
@@ -67,8 +68,16 @@ class DjangoStore(Store):
             [token if isinstance(token, bytes) else b"" for token in tokens],
         )
 
-    def fill(self, key: str, entry: bytes, ttl: float) -> None:
+    def fill(self, key: str, entry: bytes, ttl: float, *, is_leased: bool = False) -> None:
         self._cache.set(f"querycache:e:{key}", entry, ttl)
+        if is_leased:
+            self.end_lease(key)
+
+    def lease(self, key: str) -> bool:
+        return self._cache.add(f"querycache:l:{key}", b"", LEASE_SECONDS)
+
+    def end_lease(self, key: str) -> None:
+        self._cache.delete(f"querycache:l:{key}")
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from querycache._django import primary_client
 from querycache.stores.base import (
     FENCE_SECONDS,
     GENERATION_TTL,
+    LEASE_SECONDS,
     STATISTICS_TTL,
     Done,
     Found,
@@ -90,6 +91,7 @@ class RedisStore(Store):
         prefix = str(caches[alias].make_key("querycache"))
         self._entry_prefix = f"{prefix}:e:"
         self._generation_prefix = f"{prefix}:g:"
+        self._lease_prefix = f"{prefix}:l:"
         self._counts_name = f"{prefix}:s"
         self._begin()
         if hasattr(os, "register_at_fork"):
@@ -100,11 +102,15 @@ class RedisStore(Store):
         self.unsettled: deque[_Unsettled] = deque()
         self._settling = threading.Lock()
 
-    def look(self, key: str, dependencies: Sequence[str]) -> Found:
+    def look(self, key: str | None, dependencies: Sequence[str]) -> Found:
         prefix = self._generation_prefix
         names = [prefix + name for name in dependencies]
-        answers, incarnation = self._connections.ask(("MGET", self._entry_prefix + key, *names))
-        entry, *tokens = answers[0]
+        if key is None:
+            answers, incarnation = self._connections.ask(("MGET", *names))
+            entry, tokens = None, answers[0]
+        else:
+            answers, incarnation = self._connections.ask(("MGET", self._entry_prefix + key, *names))
+            entry, *tokens = answers[0]
         if None in tokens:
             tokens, incarnation = self._create(names, tokens)
         return Found(entry, tokens, incarnation)
@@ -119,9 +125,18 @@ class RedisStore(Store):
         answers, incarnation = self._connections.ask(*commands, ("MGET", *names))
         return [token or b"" for token in answers[-1]], incarnation
 
-    def fill(self, key: str, entry: bytes, ttl: float) -> None:
+    def fill(self, key: str, entry: bytes, ttl: float, *, is_leased: bool = False) -> None:
         milliseconds = max(1, int(ttl * 1000))
-        self._connections.ask(("SET", self._entry_prefix + key, entry, "PX", milliseconds))
+        fill: Command = ("SET", self._entry_prefix + key, entry, "PX", milliseconds)
+        ended: tuple[Command, ...] = (("DEL", self._lease_prefix + key),) if is_leased else ()
+        self._connections.ask(fill, *ended)
+
+    def lease(self, key: str) -> bool:
+        lease = ("SET", self._lease_prefix + key, b"", "NX", "EX", LEASE_SECONDS)
+        return self._connections.ask(lease)[0] != [None]
+
+    def end_lease(self, key: str) -> None:
+        self._connections.ask(("DEL", self._lease_prefix + key))
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
         self._run(lambda: self._fences(dependencies, writer))

@@ -101,10 +101,10 @@ def test_a_fill_under_a_look_from_before_the_fence_is_stale(author, using, monke
     reader_has_selected = threading.Event()
     original = generations.fill
 
-    def slow_fill(*arguments):
+    def slow_fill(*arguments, **options):
         reader_has_selected.set()
         assert reader_may_fill.wait(10)
-        original(*arguments)
+        original(*arguments, **options)
 
     def read():
         elsewhere_name = name(author)

@@ -5,6 +5,7 @@ Each user is a thread with connections of its own, and a step is over before the
 whatever the interleaving, the machine has chosen it and can repeat it.
 """
 
+import functools
 import os
 import socket
 import sqlite3
@@ -594,19 +595,27 @@ class Unreliable:
 
     # What querycache calls
 
-    def look(self, key: str, dependencies: Any) -> Any:
-        self._remember("e", key)
+    def look(self, key: str | None, dependencies: Any) -> Any:
+        if key is not None:
+            self._remember("e", key)
         self._remember("g", *dependencies)
         answer = self._do("look", key, dependencies)
         self._interrupt("after a look")
         return answer
 
-    def fill(self, *args: Any) -> None:
+    def fill(self, *args: Any, **options: Any) -> None:
         self._interrupt("before a fill")
         if self.is_late:
-            self._underway.append(("fill", lambda: self._store.fill(*args), lambda: None))
+            fill = functools.partial(self._store.fill, *args, **options)
+            self._underway.append(("fill", fill, lambda: None))
         else:
-            self._do("fill", *args)
+            self._do("fill", *args, **options)
+
+    def lease(self, key: str) -> bool:
+        return True  # all is done in one thread: nobody would end the waiting
+
+    def end_lease(self, key: str) -> None:
+        pass
 
     def fence(self, dependencies: Any, writer: str) -> Any:
         self._remember("g", *dependencies)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.test.runner import DiscoverRunner
 
-from querycache import generations, reads
+from querycache import generations, loads, reads
 from querycache.recorder import Read, record_reads
 from querycache.verification import DIFFERENCE
 from tests.django_suite.settings import MODE, PLAIN, RESULTS, VERIFIED
@@ -111,7 +111,7 @@ def asking_both() -> Iterator[None]:
     choose, verify, fill, as_result = (
         reads.is_to_be_verified,
         reads.verified,
-        reads.fill,
+        loads.fill,
         reads.as_result,
     )
     last: tuple[Any, Any] = (None, None)
@@ -121,9 +121,9 @@ def asking_both() -> Iterator[None]:
         verify(load, query, plan, cached, *args)
         return cached
 
-    def fill_and_look(label: str, plan: Any, tokens: bytes, loaded: Any) -> Any:
+    def fill_and_look(label: str, plan: Any, look: Any, loaded: Any, **options: Any) -> Any:
         nonlocal last
-        reason = fill(label, plan, tokens, loaded)
+        reason = fill(label, plan, look, loaded, **options)
         if reason is None:
             found = generations.look(plan.key, plan.dependencies).loaded
             if found is not None:
@@ -136,12 +136,12 @@ def asking_both() -> Iterator[None]:
         return as_result(found if rows is loaded else rows, result_type)
 
     reads.is_to_be_verified = lambda share, *args: share == 1
-    reads.verified, reads.fill, reads.as_result = verified, fill_and_look, as_stored
+    reads.verified, loads.fill, reads.as_result = verified, fill_and_look, as_stored
     try:
         yield
     finally:
         reads.is_to_be_verified, reads.verified = choose, verify
-        reads.fill, reads.as_result = fill, as_result
+        loads.fill, reads.as_result = fill, as_result
 
 
 class Runner(DiscoverRunner):

@@ -40,7 +40,8 @@ def author(using, store):
     for _ in range(2):
         Author.objects.using(using).get(pk=author.pk)
     author.save()  # loads the scripts
-    Author.objects.using(using).get(pk=author.pk)
+    for _ in range(3):  # filled, remembered, and held
+        Author.objects.using(using).get(pk=author.pk)
     return author
 
 
@@ -58,10 +59,15 @@ def test_a_hit_needs_no_database_connection(author, using, round_trips):
 
 
 def test_a_miss_is_a_look_and_a_fill(author, using, round_trips, count_sql):
-    with count_sql(using) as statements:
-        Author.objects.using(using).filter(name="a").first()
-    assert len(round_trips) == 2
-    assert len(statements) == 1
+    def first(name):
+        del round_trips[:]
+        with count_sql(using) as statements:
+            Author.objects.using(using).filter(name=name).first()
+        assert len(statements) == 1
+        return len(round_trips)
+
+    assert first("a") == 3  # and a lease, as long as nobody knows how long it takes
+    assert first("b") == 2
 
 
 def test_a_write_in_autocommit_is_a_fence_and_a_release(author, using, round_trips):
@@ -123,7 +129,8 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     first()
     Author.objects.using(using).update(name="a")
     # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
-    assert calls_of(first) <= 58
+    # Twelve see to it that others wait for this load, and learn what it costs.
+    assert calls_of(first) <= 80
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):

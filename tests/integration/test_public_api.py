@@ -38,14 +38,15 @@ def outcomes(function, *arguments):
 
 @pytest.fixture
 def ttls(monkeypatch):
-    """The TTL of each fill, in seconds."""
+    """The TTL of each fill, in seconds, without its jitter."""
+    monkeypatch.setattr(generations, "random", lambda: 0.0)
     seen = []
     store = type(get_store())
     original = store.fill
 
-    def fill(self, key, entry, ttl):
+    def fill(self, key, entry, ttl, **options):
         seen.append(ttl)
-        original(self, key, entry, ttl)
+        original(self, key, entry, ttl, **options)
 
     monkeypatch.setattr(store, "fill", fill)
     return seen
@@ -109,6 +110,12 @@ def test_what_is_not_a_queryset_is_refused(value):
     for function in (cached, uncached, explain):
         with pytest.raises(TypeError, match="expected a QuerySet"):
             function(value)
+
+
+@pytest.mark.parametrize("max_stale", [-1, float("inf"), float("nan"), "5", True], ids=repr)
+def test_a_max_stale_that_is_none_is_refused(max_stale):
+    with pytest.raises(ValueError, match="max_stale must be"):
+        cached(Author.objects.all(), max_stale=max_stale)
 
 
 def test_a_cache_queryset_has_both_as_methods(ttls):

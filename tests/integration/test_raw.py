@@ -116,7 +116,9 @@ def test_its_own_ttl_and_other_aliases(using, author, monkeypatch):
     seen = []
     fill = querycache.generations.fill
     monkeypatch.setattr(
-        querycache.generations, "fill", lambda *given: seen.append(given[3]) or fill(*given)
+        querycache.generations,
+        "fill",
+        lambda plan, *rest, **options: seen.append(plan.ttl) or fill(plan, *rest, **options),
     )
     outcome(Author.objects.raw("SELECT * FROM testapp_author", using=using), ttl=5)
     assert seen == [5]

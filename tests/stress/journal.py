@@ -140,9 +140,9 @@ def watch_reads(register: Register) -> None:
             dawdle(READER_PAUSE)
         return found
 
-    def watched_fill(*arguments: Any) -> None:
+    def watched_fill(*arguments: Any, **options: Any) -> None:
         dawdle(READER_PAUSE)
-        fill(*arguments)
+        fill(*arguments, **options)
         register.fills[_here.slot] += 1
 
     generations.look, generations.fill = watched_look, watched_fill

@@ -1,0 +1,103 @@
+"""
+Fingerprints: what a query is, as bytes, without compiling it.
+
+The pickle of a query holds all that compiling it reads of the query: its tree, its values and their
+types. That is so as long as the code that compiles is Django's own, and depends on nothing else: a
+query with a class of somebody else in it, that brings code along, has no fingerprint and is
+compiled each time. So has a text that is translated only when it is used.
+"""
+
+import pickle
+from collections.abc import Callable
+from enum import Enum
+from hashlib import blake2b
+from io import BytesIO
+from operator import methodcaller
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from django.utils.functional import Promise
+
+from querycache._django import Query
+
+_SIZE: Final = 16
+"""Bytes. Two queries of one fingerprint would share a result: as unlikely as for a key."""
+_KNOWN: Final = frozenset(
+    {
+        "builtins", "collections", "copyreg", "datetime", "decimal", "django", "enum", "fractions",
+        "functools", "ipaddress", "pathlib", "psycopg", "querycache", "types", "typing", "uuid",
+        "zoneinfo",
+    }
+)  # fmt: skip
+"""Packages whose classes do nothing but what is known."""
+_NOT_COMPILED: Final = frozenset(
+    {
+        "__class_getitem__", "__dict__", "__hash__", "__init__", "__init_subclass__", "__repr__",
+        "__weakref__", "check", "clean", "contribute_to_class", "deconstruct", "formfield",
+        "from_db_value", "pre_save", "validate", "value_from_object", "value_to_string",
+    }
+)  # fmt: skip
+"""Methods of a field or an expression that compiling a query does not call."""
+
+
+def fingerprint_of(query: Query) -> bytes | None:
+    """Return the fingerprint of a query that is not compiled yet, None if it has none."""
+    buffer = BytesIO()
+    try:
+        _Pickler(buffer, 5).dump(query)
+    except Exception:  # noqa: BLE001  of whatever is in a query; it is compiled then
+        return None
+    return blake2b(buffer.getbuffer(), digest_size=_SIZE).digest()
+
+
+Reduce = Callable[[Any], Any]
+
+
+class _Reducers(dict[type, Reduce]):
+    """How an instance of each class is pickled; a class is looked at once."""
+
+    def __missing__(self, kind: type) -> Reduce:
+        if issubclass(kind, type):
+            raise KeyError(kind)  # a class stands for itself, by its name
+        reduce: Reduce
+        if issubclass(kind, QuerySet):
+            reduce = _reduce_queryset
+        elif is_plain(kind):
+            reduce = methodcaller("__reduce_ex__", 5)
+        else:
+            reduce = _refuse
+        self[kind] = reduce
+        return reduce
+
+
+class _Pickler(pickle.Pickler):
+    dispatch_table = _Reducers()
+
+
+def forget_classes() -> None:
+    """Forget how classes are pickled, so that none is kept alive."""
+    _Pickler.dispatch_table.clear()
+
+
+def _reduce_queryset(queryset: "QuerySet[Any]") -> tuple[Any, ...]:
+    # Django would run it. What an expression was made of is a part of its state.
+    return type, (queryset.query,)
+
+
+def _refuse(value: object) -> Any:
+    raise pickle.PicklingError(f"{type(value)} may compile to anything")
+
+
+def is_plain(kind: type) -> bool:
+    """Say whether no code but what is known has to do with how an instance is compiled."""
+    if issubclass(kind, Promise):
+        return False
+    if issubclass(kind, Enum):  # a constant
+        return True
+    return not any(
+        callable(attribute) or hasattr(attribute, "__get__")
+        for base in kind.__mro__
+        if base.__module__.partition(".")[0] not in _KNOWN
+        for name, attribute in vars(base).items()
+        if name not in _NOT_COMPILED
+    )

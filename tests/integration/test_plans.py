@@ -1,0 +1,178 @@
+"""A query that was answered from the cache is not compiled again, and all else is."""
+
+import datetime
+import logging
+
+import pytest
+from django.db import connections, models
+from django.db.models import F, Func, Max, Value
+from django.utils import timezone, translation
+
+from querycache import cached, reads
+from querycache.recorder import record_reads
+from tests.testapp.models import Author, Book
+
+ONE_HOUR_EAST = datetime.timezone(datetime.timedelta(hours=1))
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    reads.forget_plans()
+
+
+@pytest.fixture
+def author(using, store):
+    return Author.objects.using(using).create(name="a")
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Count the queries that are compiled."""
+    compiled = []
+    original = reads.compile_once
+
+    def compile_once(compiler):
+        compiled.append(compiler.query)
+        return original(compiler)
+
+    monkeypatch.setattr(reads, "compile_once", compile_once)
+    return compiled
+
+
+def outcomes(read, times):
+    with record_reads() as found:
+        results = [read() for _ in range(times)]
+    assert all(result == results[0] for result in results)
+    return [one.outcome for one in found]
+
+
+READS = {
+    "get": lambda using: Author.objects.using(using).get(name="a"),
+    "list": lambda using: list(Author.objects.using(using).order_by("name")[:5]),
+    "values": lambda using: list(Author.objects.using(using).values("name", n=F("pk"))),
+    "values_list": lambda using: list(Author.objects.using(using).values_list("pk", flat=True)),
+    "count": lambda using: Author.objects.using(using).count(),
+    "exists": lambda using: Author.objects.using(using).filter(name="a").exists(),
+    "aggregate": lambda using: Author.objects.using(using).aggregate(Max("pk")),
+    "aggregate over a slice": lambda using: Author.objects.using(using)[:2].aggregate(Max("pk")),
+    "select_related": lambda using: list(Book.objects.using(using).select_related("author")),
+    "extra": lambda using: list(Author.objects.using(using).extra(select={"one": "1"})),
+    "cached": lambda using: list(cached(Author.objects.using(using).all(), ttl=9)),
+    "annotate": lambda using: list(Author.objects.using(using).annotate(v=Value(3)).defer("name")),
+}
+
+
+@pytest.mark.parametrize("store_alias", ["redis"], indirect=True)
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_the_third_time_a_read_is_not_compiled(author, using, read, compilations):
+    Book.objects.using(using).create(name="b", author=author)
+    assert outcomes(lambda: read(using), 4) == ["miss", "hit", "hit", "hit"]
+    assert len(compilations) == 2
+
+
+@pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
+class TestOn:
+    """Cases that do not depend on the store."""
+
+    def test_what_was_remembered_is_compiled_when_it_has_to_be_loaded(
+        self, author, using, compilations
+    ):
+        read = lambda: Author.objects.using(using).get(name="a").name  # noqa: E731
+        assert outcomes(read, 3) == ["miss", "hit", "hit"]
+        Author.objects.using(using).filter(pk=author.pk).update(name="a")
+        del compilations[:]
+        assert outcomes(read, 2) == ["miss", "hit"]
+        assert len(compilations) == 1
+
+    def test_a_union_is_compiled_each_time(self, author, using, compilations):
+        def read():
+            names = Author.objects.using(using).values("name")
+            return list(names.union(names.filter(name="a"), all=True).order_by("name"))
+
+        assert outcomes(read, 4) == ["miss", "hit", "hit", "hit"]
+        assert len(compilations) == 4
+
+    def test_code_of_others_is_run_each_time(self, author, using):
+        suffix = ["x"]
+
+        class Suffixed(Func):
+            def as_sql(self, compiler, connection, **context):
+                return "%s", [suffix[0]]
+
+        def read():
+            text = models.CharField()
+            return Author.objects.using(using).annotate(s=Suffixed(output_field=text)).get().s
+
+        assert [read() for _ in range(4)] == ["x"] * 4
+        suffix[0] = "y"
+        assert read() == "y"
+
+    def test_the_time_zone_of_the_moment_counts(self, using, author):
+        if connections[using].vendor == "mysql":
+            pytest.skip("its tables of time zones are empty")
+
+        def hours():
+            books = Book.objects.using(using).filter(published_at__hour=1)
+            return list(books.values_list("name", flat=True))
+
+        Book.objects.using(using).create(
+            name="b", author=author, published_at="2026-07-01T00:30:00Z"
+        )
+        for _ in range(4):
+            with timezone.override(ONE_HOUR_EAST):
+                assert hours() == ["b"]
+            with timezone.override(datetime.UTC):
+                assert hours() == []
+
+    def test_a_text_that_is_translated_when_it_is_used_counts(self, using, author):
+        def read():
+            authors = Author.objects.using(using)
+            words = authors.annotate(w=Value(translation.gettext_lazy("Yes"), models.CharField()))
+            return words.get().w
+
+        for _ in range(4):
+            with translation.override("de"):
+                assert read() == "Ja"
+            with translation.override("fr"):
+                assert read() == "Oui"
+
+    def test_what_the_session_is_told_counts(self, using, author):
+        if connections[using].vendor != "postgresql":
+            pytest.skip("SET search_path is PostgreSQL's")
+        read = lambda: Author.objects.using(using).count()  # noqa: E731
+        assert outcomes(read, 3) == ["miss", "hit", "hit"]
+        with connections[using].cursor() as cursor:
+            cursor.execute("SET search_path TO public, pg_temp")
+        assert outcomes(read, 1) == ["miss"]
+        connections[using].close()
+
+    def test_settings_that_change_are_read_again(self, using, author, settings, compilations):
+        read = lambda: Author.objects.using(using).count()  # noqa: E731
+        outcomes(read, 3)
+        settings.USE_THOUSAND_SEPARATOR = True
+        del compilations[:]
+        outcomes(read, 1)
+        assert len(compilations) == 1
+
+    def test_a_plan_that_differs_is_reported_and_its_rows_are_the_databases(
+        self, using, author, caplog, monkeypatch
+    ):
+        monkeypatch.setattr(reads, "fingerprint_of", lambda query: b"the same for all")
+        assert Author.objects.using(using).filter(name="a").count() == 1
+        assert Author.objects.using(using).filter(name="a").count() == 1
+        Author.objects.using(using).create(name="b")
+        with caplog.at_level(logging.ERROR, "querycache"):
+            assert Author.objects.using(using).filter(name="c").count() == 0
+        assert "compiles to" in caplog.text
+
+    def test_each_plan_is_checked_where_the_settings_say_so(
+        self, using, author, caplog, monkeypatch, settings
+    ):
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "CHECK_PLANS": True}
+        monkeypatch.setattr(reads, "fingerprint_of", lambda query: b"the same for all")
+        for _ in range(3):
+            assert Author.objects.using(using).filter(name="a").count() == 1
+        assert caplog.text == ""
+        with caplog.at_level(logging.ERROR, "querycache"):
+            assert Author.objects.using(using).filter(name="c").count() == 0
+        assert "compiles to" in caplog.text
