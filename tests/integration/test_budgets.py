@@ -35,7 +35,8 @@ def round_trips(monkeypatch):
 
 
 @pytest.fixture
-def author(using, store):
+def author(using, store, settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CHECK_PLANS": False}
     author = Author.objects.using(using).create(name="a")
     for _ in range(2):
         Author.objects.using(using).get(pk=author.pk)

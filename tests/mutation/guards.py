@@ -32,6 +32,13 @@ PROMISE = "querycache/generations.py"
 STATE = "querycache/transactions.py"
 WRITES = "querycache/invalidation.py"
 READS = "querycache/reads.py"
+LOADS = "querycache/loads.py"
+FINGERPRINTS = "querycache/fingerprints.py"
+LOCAL = "querycache/local.py"
+TIER = "tests/integration/test_local_tier.py"
+MAX_STALE = "tests/integration/test_max_stale.py"
+PLANS = "tests/integration/test_plans.py"
+HERDS = "tests/integration/test_herds.py"
 
 GUARDS = [
     Guard(
@@ -120,7 +127,7 @@ GUARDS = [
     ),
     Guard(
         "a SELECT in a half-read statement's snapshot is not stored",
-        READS,
+        LOADS,
         "    if has_open_statement(connection):\n",
         "    if False:\n",
         (INTERLEAVINGS, "half_read"),
@@ -207,8 +214,8 @@ GUARDS = [
     Guard(
         "a process in debt reads nothing",
         PROMISE,
-        "    if _debts or _unfenced:\n        pay_debts()\n    found",
-        "    found",
+        "    if _debts or _unfenced:\n        pay_debts()\n    sent",
+        "    sent",
         (OUTAGE, "never_read_stale_afterwards"),
     ),
     Guard(
@@ -358,8 +365,8 @@ GUARDS = [
     ),
     Guard(
         "a write in the meantime explains a difference",
-        READS,
-        "        if generations.look(plan.key, plan.dependencies).tokens == tokens:\n",
+        "querycache/verification.py",
+        "        if generations.look(plan.key, plan.dependencies).tokens == look.tokens:\n",
         "        if True:\n",
         (VERIFICATION, "explains_a_difference"),
     ),
@@ -457,7 +464,7 @@ GUARDS = [
     Guard(
         "what atomic() has written in a test is published when it has ended",
         READS,
-        "        generations.renew(database.changed(tables, everything=written.everything))\n",
+        "    generations.renew(database.changed(tables, everything=written.everything))\n",
         "",
         (TESTING, "atomic_in_a_test"),
     ),
@@ -516,5 +523,124 @@ GUARDS = [
         " or is_misread or calls.everything",
         " or is_misread",
         (DECLARED, "in_a_raw_write"),
+    ),
+    Guard(
+        "what a process holds is fresh under the current generations only",
+        PROMISE,
+        "    if found.tokens == held.tokens:\n",
+        "    if found.tokens:\n",
+        (TIER, "hears_of_by_the_store_alone"),
+    ),
+    Guard(
+        "what is held is handed out as a copy",
+        READS,
+        "[rows[:]]",
+        "[rows]",
+        (TIER, "changes_nobody_elses"),
+    ),
+    Guard(
+        "what can be changed in place is not held",
+        LOCAL,
+        "        if not _IMMUTABLE.issuperset(map(type, row)):\n            return None\n",
+        "",
+        (TIER, "values_that_can_be_changed"),
+    ),
+    Guard(
+        "a child does not hold what its parent holds",
+        LOCAL,
+        "            os.register_at_fork(after_in_child=self._begin)\n",
+        "            pass\n",
+        (TIER, "a_child_begins"),
+    ),
+    Guard(
+        "the age of a confirmation is counted from its question",
+        PROMISE,
+        "        held.confirmed = found.sent\n",
+        "        held.confirmed = monotonic()\n",
+        (MAX_STALE, "was_asked_for"),
+    ),
+    Guard(
+        "beyond MAX_STALE the store is asked",
+        PROMISE,
+        "        if age < max_stale:\n",
+        "        if True:\n",
+        (MAX_STALE, "beyond_it"),
+    ),
+    Guard(
+        "what a process has written is asked for again",
+        PROMISE,
+        "    if held is None or local.was_written(dependencies, held.confirmed):\n",
+        "    if held is None:\n",
+        (MAX_STALE, "its_own_writes"),
+    ),
+    Guard(
+        "nobody shares what was loaded under other generations",
+        LOADS,
+        "    if flight.tokens != look.tokens:\n        return None\n",
+        "",
+        (HERDS, "does_not_share"),
+    ),
+    Guard(
+        "nobody waits in a transaction",
+        LOADS,
+        "    may_wait = not state_of(connection).in_transaction(connection)\n",
+        "    may_wait = True\n",
+        (HERDS, "in_a_transaction_waits"),
+    ),
+    Guard(
+        "nobody waits for itself",
+        "querycache/singleflight.py",
+        "        if self._leader != threading.get_ident():",
+        "        if True:",
+        (HERDS, "does_not_wait_for_itself"),
+    ),
+    Guard(
+        "a query with code of others has no fingerprint",
+        FINGERPRINTS,
+        "        elif is_plain(kind):\n",
+        "        elif True:\n",
+        (PLANS, "code_of_others"),
+    ),
+    Guard(
+        "a text that is yet to be translated has no fingerprint",
+        FINGERPRINTS,
+        "    if issubclass(kind, Promise):\n        return False\n",
+        "",
+        (PLANS, "is_translated"),
+    ),
+    Guard(
+        "a plan holds for one time zone",
+        READS,
+        "        get_current_timezone(),\n",
+        "",
+        (PLANS, "time_zone"),
+    ),
+    Guard(
+        "a plan holds for what the session was told",
+        READS,
+        "        state.database(compiler.connection).session,\n",
+        "",
+        (PLANS, "the_session_is_told"),
+    ),
+    Guard(
+        "a union is compiled each time",
+        READS,
+        "    if query.combinator or state.session.apart is None:\n",
+        "    if state.session.apart is None:\n",
+        (PLANS, "a_union"),
+    ),
+    Guard(
+        "a remembered plan is not answered where the transaction has written",
+        READS,
+        "    if state.has_written(plan.shape.tables):\n",
+        "    if False:\n",
+        (PLANS, "has_written_is_not_answered"),
+    ),
+    Guard(
+        "a load must come to the plan that was remembered",
+        READS,
+        "not compiles_to(plan, compiler, result_type, state):\n                look",
+        "False:\n                look",
+        (PLANS, "a_plan_that_differs"),
     ),
 ]

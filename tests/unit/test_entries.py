@@ -1,8 +1,15 @@
 """An entry is believed only if it is ours, whole, and under its own key."""
 
+import datetime
+import decimal
+import ipaddress
 import pickle
 import threading
+import uuid
+import zoneinfo
 
+import psycopg.types.multirange
+import psycopg.types.range
 import pytest
 
 from querycache import entries
@@ -74,11 +81,44 @@ def test_an_entry_of_an_earlier_secret_key_is_believed_while_it_is_a_fallback(se
     assert decode(KEY, entry, TOKENS) == LOADED
 
 
-def test_a_value_whose_class_has_gone_is_a_miss(monkeypatch):
-    monkeypatch.setattr(entries, "Gone", type("Gone", (), {"__module__": entries.__name__}), False)
-    entry = encode(KEY, TOKENS, Loaded([entries.Gone()], 0.0, 0))
-    monkeypatch.delattr(entries, "Gone")
-    assert decode(KEY, entry, TOKENS) is None
+def signed(value):
+    content = TOKENS + pickle.dumps(([value], 0.0, 0))
+    return entries._signature(entries._signing_keys()[0], KEY, content) + content
+
+
+def test_a_value_of_a_class_that_no_driver_gives_is_not_stored():
+    with pytest.raises(Uncacheable) as caught:
+        encode(KEY, TOKENS, Loaded([(Trap(),)], 0.0, 0))
+    assert caught.value.reason is Reason.UNKNOWN_VALUE
+
+
+def test_a_pickle_makes_nothing_but_values_even_if_it_is_signed():
+    assert decode(KEY, signed((1,)), TOKENS) is not None
+    assert decode(KEY, signed(Trap()), TOKENS) is None
+    assert not Trap.sprung
+    assert decode(KEY, signed(psycopg.types.range.Range(1, 2)), TOKENS) is not None
+    assert decode(KEY, signed(psycopg.types.range.register_range), TOKENS) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 1, 2**70, 1.5, "é", b"x", [1, [2]], (1,), {"a": 1}, {1, 2}, frozenset({1}),
+        bytearray(b"x"), 1j, decimal.Decimal("NaN"), decimal.Decimal("1.50"), uuid.UUID(int=5),
+        datetime.date(2026, 1, 1), datetime.time(1, 2, fold=1), datetime.timedelta(1, 2, 3),
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+        datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo")),
+        ipaddress.ip_address("::1"), ipaddress.ip_interface("10.0.0.1/8"),
+        ipaddress.ip_network("10.0.0.0/8"), psycopg.types.range.Range(1, 5, "[]"),
+        psycopg.types.multirange.Multirange([psycopg.types.range.Range(1, 5)]),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_the_values_that_drivers_give_come_back(value):
+    [(found,)] = decode(KEY, encode(KEY, TOKENS, Loaded([(value,)], 0.0, 0)), TOKENS).rows
+    assert type(found) is type(value)
+    assert repr(found) == repr(value)
 
 
 def test_rows_that_cannot_be_pickled_are_refused_with_a_reason():
