@@ -229,14 +229,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--only: no {', '.join(unknown)}")
     end_in_order()
     note("Starting the servers, stocking the shop")
-    with Servers(products=options.products, reviews=options.reviews) as servers:
-        with ExitStack() as stack:
-            peers = servers.peers(options.variants, stack)
-            note("Comparing the answers")
-            check(cases, peers)
-            rounds, statements = time_cases(
-                cases, peers, rounds=options.rounds, seconds=options.seconds
-            )
+    with (
+        Servers(products=options.products, reviews=options.reviews) as servers,
+        ExitStack() as stack,
+    ):
+        peers = servers.peers(options.variants, stack)
+        note("Comparing the answers")
+        check(cases, peers)
+        rounds, statements = time_cases(
+            cases, peers, rounds=options.rounds, seconds=options.seconds
+        )
     say_all(rounds, statements)
     write_json(
         options.json,

@@ -7,7 +7,6 @@ The variants take turns of some seconds each; all of them are warm before the fi
 
 import contextlib
 import http.client
-import json
 import multiprocessing
 import random
 import subprocess
@@ -17,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from statistics import median
 from typing import Any
 
