@@ -1,16 +1,15 @@
 """
 Time reads and writes without a cache, with the peers and with querycache, side by side.
 
-The variants take turns, a few milliseconds each, so that whatever else the machine does meets all
+The variants take turns, some milliseconds each, so that whatever else the machine does meets all
 of them. Microseconds say more about the machine than about the code: only ratios of one run hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from tests.benchmarks import plot
 from tests.benchmarks.peers import (
@@ -61,7 +60,7 @@ ROWS = {
     "count": Row("count", "hit", Goal(0.6, 0.35)),
     "values": Row("values, 20", "hit", Goal(0.6, 0.35)),
     "annotate": Row("heavy annotate", "hit", warm=2),
-    "page": Row("page of ten queries", "page", Goal(1 / 1.5, 1 / 2.5), warm=300, times=25),
+    "page": Row("page of ten queries", "page", Goal(1 / 1.5, 1 / 2.5), warm=300, times=10),
     "miss": Row("miss, list of 20", "miss", Goal(of_none=1.25)),
     "other": Row("get(pk), not opted in", "other", Goal(of_none=1.02)),
     "save": Row("save()", "write"),
@@ -70,6 +69,8 @@ ROWS = {
 
 Rounds = dict[str, dict[str, list[float]]]
 """The seconds of a repetition in each round, by case and variant."""
+By = Callable[[list[float], list[float]], float]
+"""How the rounds of two variants become one ratio."""
 Statements = dict[str, dict[str, float]]
 """The statements of a repetition, by case and variant."""
 
@@ -125,7 +126,9 @@ def titles(names: Sequence[str]) -> list[str]:
     return [VARIANTS[name].title for name in names]
 
 
-def say_times(rounds: Rounds, names: Sequence[str], of: Any, what: str) -> None:
+def say_times(
+    rounds: Rounds, names: Sequence[str], of: Callable[[list[float]], float], what: str
+) -> None:
     say(f"Microseconds, {what}:")
     say()
     rows = [
@@ -135,12 +138,31 @@ def say_times(rounds: Rounds, names: Sequence[str], of: Any, what: str) -> None:
     say_table(["", *titles(names)], rows)
 
 
-def fastest_peer(found: dict[str, list[float]], of: Any) -> float | None:
-    return min((of(found[name]) for name in found if VARIANTS[name].is_peer), default=None)
+def by_best(ours: list[float], others: list[float]) -> float:
+    return min(ours) / min(others)
 
 
-def ratio(ours: list[float], others: float | None, of: Any) -> float | None:
-    return of(ours) / others if others else None
+def by_turns(ours: list[float], others: list[float]) -> float:
+    """Each turn against the turn beside it, as both have met the same machine; the median."""
+    return median(one / other for one, other in zip(ours, others, strict=True))
+
+
+def ratios(rounds: Rounds, by: By) -> dict[str, dict[str, dict[str, float]]]:
+    """What each variant of ours takes, as a share of no cache and of the fastest peer."""
+    return {case: ratios_of(found, by) for case, found in rounds.items()}
+
+
+def ratios_of(found: dict[str, list[float]], by: By) -> dict[str, dict[str, float]]:
+    others = {}
+    if "none" in found:
+        others["of_none"] = found["none"]
+    if peers := [found[name] for name in found if VARIANTS[name].is_peer]:
+        others["of_peer"] = min(peers, key=median)
+    return {
+        name: {what: by(found[name], seconds) for what, seconds in others.items()}
+        for name in found
+        if name in OURS
+    }
 
 
 def written(found: float | None, goal: float | None) -> str:
@@ -149,22 +171,7 @@ def written(found: float | None, goal: float | None) -> str:
     return f"{found:.2f}" if goal is None else f"{found:.2f} (≤ {goal:.2f})"
 
 
-def ratios(rounds: Rounds, of: Any) -> dict[str, dict[str, dict[str, float | None]]]:
-    """What each variant of ours takes, as a share of no cache and of the fastest peer."""
-    return {
-        case: {
-            name: {
-                "of_none": ratio(found[name], of(found["none"]) if "none" in found else None, of),
-                "of_peer": ratio(found[name], fastest_peer(found, of), of),
-            }
-            for name in found
-            if name in OURS
-        }
-        for case, found in rounds.items()
-    }
-
-
-def say_ratios(rounds: Rounds, names: Sequence[str], of: Any, what: str) -> None:
+def say_ratios(rounds: Rounds, names: Sequence[str], by: By, what: str) -> None:
     ours = [name for name in names if name in OURS]
     if not ours:
         return
@@ -174,13 +181,13 @@ def say_ratios(rounds: Rounds, names: Sequence[str], of: Any, what: str) -> None
     for title in titles(ours):
         headings += [f"{title} / no cache", f"{title} / fastest peer"]
     rows = []
-    for case, found in ratios(rounds, of).items():
+    for case, found in ratios(rounds, by).items():
         goal, cells = ROWS[case].goal, [ROWS[case].title]
         for name in ours:
             of_peer = goal.of_peer if name == "querycache" else goal.of_peer_stale
             cells += [
-                written(found[name]["of_none"], goal.of_none),
-                written(found[name]["of_peer"], of_peer),
+                written(found[name].get("of_none"), goal.of_none),
+                written(found[name].get("of_peer"), of_peer),
             ]
         rows.append(cells)
     say_table(headings, rows)
@@ -209,8 +216,8 @@ def say_all(rounds: Rounds, statements: Statements) -> None:
     say_surroundings()
     say_times(rounds, names, min, "the best round")
     say_times(rounds, names, median, "the median of the rounds")
-    say_ratios(rounds, names, min, "by the best rounds")
-    say_ratios(rounds, names, median, "by the medians")
+    say_ratios(rounds, names, by_turns, "turn by turn")
+    say_ratios(rounds, names, by_best, "best against best")
     say_pages(rounds, names)
     say_statements(statements, names)
 
@@ -218,8 +225,8 @@ def say_all(rounds: Rounds, statements: Statements) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of("compare", __doc__ or "", NAMES)
     parser.add_argument("--only", metavar="CASES", help=f"of {','.join(ROWS)}")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each variant")
-    parser.add_argument("--seconds", type=float, default=0.05, help="that a turn takes, about")
+    parser.add_argument("--rounds", type=int, default=50, help="turns of each variant")
+    parser.add_argument("--seconds", type=float, default=0.02, help="that a turn takes, about")
     parser.add_argument("--products", type=int, default=10_000)
     parser.add_argument("--reviews", type=int, default=100_000)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios, as SVG")
@@ -245,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {
             "seconds": rounds,
             "statements": statements,
-            "ratios": {"best": ratios(rounds, min), "median": ratios(rounds, median)},
+            "ratios": {"turns": ratios(rounds, by_turns), "best": ratios(rounds, by_best)},
         },
     )
     if options.plot:
