@@ -222,6 +222,18 @@ def say_all(rounds: Rounds, statements: Statements) -> None:
     say_statements(statements, names)
 
 
+def drawing(rounds: Rounds) -> str:
+    """Draw the reads that a cache can answer, turn by turn."""
+    figures = {}
+    for case, found in rounds.items():
+        if ROWS[case].kind in {"hit", "page"}:
+            first = next(iter(found.values()))
+            figures[ROWS[case].title] = {
+                VARIANTS[name].title: by_turns(seconds, first) for name, seconds in found.items()
+            }
+    return plot.bars(figures)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of("compare", __doc__ or "", NAMES)
     parser.add_argument("--only", metavar="CASES", help=f"of {','.join(ROWS)}")
@@ -256,12 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
     )
     if options.plot:
-        figures = {
-            ROWS[case].title: {VARIANTS[name].title: median(found[name]) for name in found}
-            for case, found in rounds.items()
-            if ROWS[case].kind in {"hit", "page"}
-        }
-        options.plot.write_text(plot.bars(figures), encoding="utf-8")
+        options.plot.write_text(drawing(rounds), encoding="utf-8")
 
 
 if __name__ == "__main__":
