@@ -143,10 +143,18 @@ def gunicorn(task: Task, workers: int) -> Iterator[int]:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+    # Waits on a pipe that only this process holds: gunicorn ends also when this one is killed.
+    watchdog = subprocess.Popen(
+        ["sh", "-c", 'cat >/dev/null; kill -s TERM "$1"', "watchdog", str(process.pid)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         wait_for(port, process)
         yield port
     finally:
+        watchdog.kill()
+        watchdog.communicate()
         process.terminate()
         process.wait()
 
