@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import median
 from typing import Any
@@ -174,20 +174,23 @@ def usable(names: Sequence[str], task: Task) -> list[str]:
     """Return the variants that can run here; say which cannot, and why."""
     found = []
     for name in names:
-        reason = VARIANTS[name].missing()
-        if not reason:
-            try:
-                django(Task(name, task.database_port, task.database_name, task.store, APPS, None),
-                       "check")  # fmt: skip
-            except BenchmarkError as error:
-                lines = str(error).splitlines()
-                reason = next((line for line in lines if "querycache." in line), str(error))
+        reason = VARIANTS[name].missing() or refused(replace(task, variant=name))
         if reason:
             say(f"Left out: {VARIANTS[name].title}: {reason}")
             say()
         else:
             found.append(name)
     return found
+
+
+def refused(task: Task) -> str:
+    """Return what `manage.py check` has against the settings: a key that is not known yet."""
+    try:
+        django(task, "check")
+    except BenchmarkError as error:
+        lines = [line for line in str(error).splitlines() if "(querycache." in line]
+        return lines[0].partition(") ")[2] if lines else str(error)
+    return ""
 
 
 # Rounds -------------------------------------------------------------------------------------------
@@ -213,7 +216,7 @@ def run(options: Any) -> dict[str, list[dict[str, float]]]:
         ports = {}
         for name in usable(options.variants, stocker):
             valkey = stack.enter_context(servers.Valkey())
-            task = Task(name, port, "shop", f"{valkey.address}/0", APPS, None)
+            task = replace(stocker, variant=name, store=f"{valkey.address}/0")
             ports[name] = stack.enter_context(gunicorn(task, options.workers))
         return take_turns(ports, slugs, options)
 
