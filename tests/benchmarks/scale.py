@@ -50,13 +50,14 @@ def as_dict(stored: Stored) -> dict[str, int]:
 
 def line(found: dict[str, Any]) -> list[str]:
     filled, written = found["filled"], found["written"]
+    size = f"{filled['bytes'] / found['queries']:,.0f}" if filled["keys"] else "–"
     return [
         f"{found['queries']:,}",
         VARIANTS[found["variant"]].title,
         f"{median(found['writes']) * 1e6:,.0f}",
         f"{max(found['writes']) * 1e6:,.0f}",
         f"{filled['keys']:,}",
-        f"{filled['bytes'] / found['queries']:,.0f}",
+        size,
         f"{written['keys']:,}",
         f"{written['lasting']:,}",
     ]
