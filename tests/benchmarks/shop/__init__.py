@@ -1,0 +1,1 @@
+"""The models that are read and written: a shop of nine-column products."""
