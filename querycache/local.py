@@ -181,7 +181,10 @@ class Local:
         written = self._written
         if not written or written.keys().isdisjoint(dependencies):
             return False
-        return any(written.get(name, 0.0) >= since for name in dependencies)
+        for name in dependencies:  # noqa: SIM110  on the path of a hit
+            if written.get(name, 0.0) >= since:
+                return True
+        return False
 
 
 _MANY_WRITTEN: Final = 10_000

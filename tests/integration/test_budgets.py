@@ -131,12 +131,13 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     Author.objects.using(using).update(name="a")
     # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
     # Twelve see to it that others wait for this load, and learn what it costs.
-    assert calls_of(first) <= 80
+    assert calls_of(first) <= 82
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):
-    # Four of them tell an outcome that is known from one that is not, and own marks from lost ones.
-    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 56
+    # Four of them tell an outcome that is known from one that is not, and own marks from lost ones,
+    # and one has this process not answer by itself what it has changed.
+    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 57
 
 
 def test_a_read_of_a_model_that_is_not_opted_in_makes_next_to_none(author, using, round_trips):
