@@ -14,7 +14,7 @@ from django.core.cache.backends.redis import RedisCache
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Model
+from django.db.models import ForeignObject, Model
 from django.db.models.query import RawQuerySet
 from django.db.models.sql import Query, RawQuery
 from django.db.models.sql.compiler import (
@@ -64,6 +64,7 @@ __all__ = [
     "parts_of",
     "primary_client",
     "reads_uncommitted",
+    "restricts_joins",
     "result_width",
     "schema_of",
     "set_columns",
@@ -118,6 +119,14 @@ def set_columns(compiler: SQLCompiler, columns: Columns) -> None:
 def elides_empty(compiler: SQLCompiler) -> bool:
     """Say whether a condition that nothing can meet becomes an error, rather than SQL."""
     return compiler.elide_empty  # type: ignore[attr-defined,no-any-return]
+
+
+def restricts_joins(kind: type) -> bool:
+    """Say whether a field of this class adds a condition to its joins as they are compiled."""
+    return (
+        issubclass(kind, ForeignObject)
+        and kind.get_extra_restriction is not ForeignObject.get_extra_restriction
+    )
 
 
 def is_selected_plainly(compiler: SQLCompiler, is_plain: Callable[[type], bool]) -> bool:

@@ -4,7 +4,8 @@ Fingerprints: what a query is, as bytes, without compiling it.
 The pickle of a query holds all that compiling it reads of the query: its tree, its values and their
 types. That is so as long as the code that compiles is Django's own, and depends on nothing else: a
 query with a class of somebody else in it, that brings code along, has no fingerprint and is
-compiled each time. So has a text that is translated only when it is used.
+compiled each time. So is one with a text that is translated only when it is used, and one that
+joins by a GenericRelation, which looks up a content type as it is compiled.
 """
 
 import pickle
@@ -18,7 +19,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 
-from querycache._django import Query
+from querycache._django import Query, restricts_joins
 
 _SIZE: Final = 16
 """Bytes. Two queries of one fingerprint would share a result: as unlikely as for a key."""
@@ -90,7 +91,7 @@ def _refuse(value: object) -> Any:
 
 def is_plain(kind: type) -> bool:
     """Say whether no code but what is known has to do with how an instance is compiled."""
-    if issubclass(kind, Promise):
+    if issubclass(kind, Promise) or restricts_joins(kind):
         return False
     if issubclass(kind, Enum):  # a constant
         return True

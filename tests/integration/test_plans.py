@@ -108,6 +108,14 @@ class TestOn:
         suffix[0] = "y"
         assert read() == "y"
 
+    def test_a_content_type_that_is_another_row_counts(self, author, using, compilations):
+        """A relation to any model looks its content type up as it is compiled."""
+        read = lambda: Author.objects.using(using).filter(notes__isnull=True).count()  # noqa: E731
+        assert outcomes(read, 4)[-1] == "hit"
+        del compilations[:]
+        read()
+        assert len(compilations) == 1
+
     def test_the_time_zone_of_the_moment_counts(self, using, author):
         if connections[using].vendor == "mysql":
             pytest.skip("its tables of time zones are empty")

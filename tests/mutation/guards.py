@@ -604,9 +604,16 @@ GUARDS = [
     Guard(
         "a text that is yet to be translated has no fingerprint",
         FINGERPRINTS,
-        "    if issubclass(kind, Promise):\n        return False\n",
-        "",
+        "    if issubclass(kind, Promise) or restricts_joins(kind):\n",
+        "    if restricts_joins(kind):\n",
         (PLANS, "is_translated"),
+    ),
+    Guard(
+        "a join that looks something up as it is compiled has no fingerprint",
+        FINGERPRINTS,
+        "    if issubclass(kind, Promise) or restricts_joins(kind):\n",
+        "    if issubclass(kind, Promise):\n",
+        (PLANS, "a_content_type"),
     ),
     Guard(
         "a plan holds for one time zone",
