@@ -25,6 +25,7 @@ from django.db.models.sql.compiler import (
 )
 from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI, SINGLE
 from django.db.models.sql.where import WhereNode
+from django.test.utils import _TestState
 
 try:
     from django.db.models.deletion import DatabaseOnDelete  # Django 6.1
@@ -52,13 +53,13 @@ __all__ = [
     "copy_of_raw",
     "debug_cursor_with_copy",
     "deletes_in_database",
-    "elides_empty",
     "has_no_transaction",
     "has_open_statement",
     "in_transaction",
     "is_ordered",
     "is_selected_plainly",
     "is_snapshot",
+    "is_test_environment",
     "knows_outcome",
     "nodes_of",
     "parts_of",
@@ -114,11 +115,6 @@ def columns_of(compiler: SQLCompiler) -> Columns:
 def set_columns(compiler: SQLCompiler, columns: Columns) -> None:
     """Have a compiler that has not compiled know the columns all the same."""
     compiler.__dict__.update(columns)
-
-
-def elides_empty(compiler: SQLCompiler) -> bool:
-    """Say whether a condition that nothing can meet becomes an error, rather than SQL."""
-    return compiler.elide_empty  # type: ignore[attr-defined,no-any-return]
 
 
 def restricts_joins(kind: type) -> bool:
@@ -184,6 +180,11 @@ def debug_cursor_with_copy(connection: BaseDatabaseWrapper) -> Any:
     module = sys.modules.get(type(connection).__module__)
     cursor = getattr(module, "CursorDebugWrapper", None)
     return cursor if "copy" in getattr(cursor, "__dict__", ()) else None
+
+
+def is_test_environment() -> bool:
+    """Say whether a test runner of Django's or pytest-django has set one up."""
+    return hasattr(_TestState, "saved_data")
 
 
 def block_of_test(connection: BaseDatabaseWrapper) -> object | None:

@@ -24,6 +24,7 @@ from querycache.options import (
     DEFAULT_MAX_ROWS,
     DEFAULT_TTL,
     MAX_TTL,
+    Admission,
     Config,
     ModelOptions,
     Problem,
@@ -74,6 +75,7 @@ def read_settings(raw: Any) -> Config:
         writes=_read_writes(raw.get("WRITES", {}), problems),
         replicas=_read_replicas(raw.get("REPLICAS", {}), problems),
         verify=_read_verify(raw.get("VERIFY", 0.0), problems),
+        admission=_read_admission(raw.get("ADMISSION"), problems),
         local_bytes=_read_local(raw.get("LOCAL", {}), problems),
         checks_plans=_read_flag(raw.get("CHECK_PLANS", False), problems),
         refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
@@ -82,6 +84,7 @@ def read_settings(raw: Any) -> Config:
 
 
 _KEYS = (
+    "ADMISSION",
     "CACHE",
     "CHECK_PLANS",
     "LOCAL",
@@ -163,6 +166,14 @@ def _read_verify(share: Any, problems: list[Problem]) -> float:
     hint = "Give a share of all hits, 0.0 to 1.0, such as 0.01."
     problems.append(Problem("E013", f"QUERYCACHE['VERIFY'] is {share!r}.", hint))
     return 0.0
+
+
+def _read_admission(value: Any, problems: list[Problem]) -> Admission | None:
+    if value in (None, "cost", "all"):
+        return value  # type: ignore[no-any-return]
+    problem = f"QUERYCACHE['ADMISSION'] is {value!r}."
+    problems.append(Problem("E023", problem, 'Give "cost" or "all".'))
+    return "all"
 
 
 def _read_local(raw: Any, problems: list[Problem]) -> int:

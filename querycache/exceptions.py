@@ -36,6 +36,7 @@ class Reason(enum.StrEnum):
     UNKNOWN_DATABASE = "unknown-database"
     UNKNOWN_SESSION = "unknown-session"
     STORE_FAILED = "store-failed"
+    NOT_WORTH_IT = "not-worth-it"
 
     @property
     def explanation(self) -> str:
@@ -68,6 +69,7 @@ _EXPLANATIONS = {
     Reason.UNKNOWN_DATABASE: "the database cannot be told apart from others",
     Reason.UNKNOWN_SESSION: "the session was told something (SET, ATTACH) that cannot be followed",
     Reason.STORE_FAILED: "the cache did not answer",
+    Reason.NOT_WORTH_IT: "the database answers sooner, or its entries die unread",
 }
 
 

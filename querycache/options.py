@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from django.db.models import Model
 
@@ -16,6 +17,9 @@ DEFAULT_MAX_BYTES = 4 * 1024 * 1024
 """The same for the bytes of its entry."""
 DEFAULT_LOCAL_BYTES = 16 * 1024 * 1024
 """Bytes of the entries that a process holds itself."""
+
+
+Admission = Literal["cost", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class Config:
     they are made of; ``published`` are all tables whose changes make something stale. ``triggers``
     holds, by table, those that change along with it, ``writes`` those that a function or procedure
     changes, by its name in lower case. ``verify`` is the share of hits to compare with the
-    database, 0.0 to 1.0. ``local_bytes`` bounds the entries that a process holds itself.
-    ``checks_plans`` says that a remembered plan is compared with a new one each time.
+    database, 0.0 to 1.0. ``admission`` says which queries are worth an entry; None stands for "all"
+    in tests, and for "cost" elsewhere. ``local_bytes`` bounds the entries that a process holds
+    itself. ``checks_plans`` says that a remembered plan is compared with a new one each time.
     """
 
     cache: str = DEFAULT_CACHE
@@ -92,6 +97,7 @@ class Config:
     writes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     verify: float = 0.0
+    admission: Admission | None = None
     local_bytes: int = DEFAULT_LOCAL_BYTES
     checks_plans: bool = False
     refuses_writes: bool = False

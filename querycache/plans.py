@@ -10,36 +10,10 @@ from typing import Final, NamedTuple
 
 from querycache import dependencies, sql
 from querycache._django import Query, RawQuery
+from querycache.admission import Costs
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
 from querycache.options import Config
-
-
-@dataclass(slots=True)
-class Costs:
-    """
-    What queries of one text of SQL have cost in this process, as a moving average.
-
-    ``load`` are the microseconds of a SELECT, None before the first.
-    """
-
-    load: float | None = None
-
-    @property
-    def may_be_slow(self) -> bool:
-        """Whether it is worth a round trip to have one process load, and no other."""
-        return self.load is None or self.load >= _SLOW
-
-    def note_load(self, microseconds: int) -> None:
-        """Learn what a SELECT has taken."""
-        known = self.load
-        self.load = microseconds if known is None else known + _WEIGHT * (microseconds - known)
-
-
-_SLOW: Final = 20_000
-"""Microseconds."""
-_WEIGHT: Final = 0.2
-"""Of the newest in a moving average."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,13 @@ from querycache._django import (
     columns_of,
     compiled_as,
     compiles_anew,
-    elides_empty,
     is_selected_plainly,
     is_snapshot,
     reads_uncommitted,
     result_width,
     set_columns,
 )
+from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
@@ -84,6 +84,7 @@ def forget_plans() -> None:
     """Forget every plan: the settings have changed."""
     _remembered.clear()
     plans.forget_plans()
+    sites.clear()
 
 
 def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,12 +108,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
             name = name_of_plan(compiler, result_type, state, config)
-            plan = recalled = recalled_plan(compiler, result_type, state, name)
+            recalled = recalled_plan(compiler, result_type, state, name)
+            plan = recalled or new_plan(compiler, result_type, state)
             if plan is None:
-                compiled = compile_once(compiler)
-                if compiled is None:
-                    return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
-                plan = plan_of(compiler, compiled, result_type, state)
+                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
+            if plan.shape.costs.left <= 0 or sites.streaks:
+                refuse_if_not_worth_it(compiler.query, result_type, plan)
             look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
@@ -129,6 +130,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             forget_compiled(compiler)
             return as_result(loaded.rows, result_type)
         note(table.label, "hit", began, None, plan, loaded)
+        plan.shape.costs.note_hit((perf_counter_ns() - began) / 1000)
         if forget_compiled(compiler) and name is not None:
             remember(compiler, name, plan)
         if config.verify and is_to_be_verified(config.verify, compiler, state):
@@ -145,8 +147,14 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
 def name_of_plan(
     compiler: SQLCompiler, result_type: str, state: ConnectionState, config: Config
 ) -> tuple[Any, ...] | None:
-    """Return all that a plan depends on, without compiling; None where that is not known."""
+    """
+    Return all that a plan depends on, without compiling; None where that is not known.
+
+    Raises ``Uncacheable`` for a query that is not worth to be looked at.
+    """
     query = compiler.query
+    if sites.skips and sites.skip(query, result_type) and hint_of(query) is None:
+        raise Uncacheable(Reason.NOT_WORTH_IT)
     # Compiling an ordered union changes it.
     if query.combinator or state.session.apart is None:
         return None
@@ -157,7 +165,7 @@ def name_of_plan(
         fingerprint,
         state.database(compiler.connection).session,
         type(compiler),
-        elides_empty(compiler),
+        compiler.__dict__["elide_empty"],
         result_type,
         get_current_timezone(),
         None if config.namespace is None else config.namespace(),
@@ -177,6 +185,22 @@ def recalled_plan(
     if get_config().checks_plans and not compiles_to(plan, compiler, result_type, state):
         return None
     set_columns(compiler, columns)
+    return plan
+
+
+def new_plan(compiler: SQLCompiler, result_type: str, state: ConnectionState) -> Plan | None:
+    """
+    Return the plan of a query that is compiled for it, None if that is known to be empty.
+
+    Raises ``Uncacheable``.
+    """
+    began = perf_counter_ns()
+    compiled = compile_once(compiler)
+    if compiled is None:
+        return None
+    took = (perf_counter_ns() - began) / 1000
+    plan = plan_of(compiler, compiled, result_type, state)
+    plan.shape.costs.note_compile(took)
     return plan
 
 
@@ -322,6 +346,19 @@ def publish_written(connection: BaseDatabaseWrapper, state: ConnectionState) -> 
     tables = sorted(written.tables & get_config().published)
     generations.renew(database.changed(tables, everything=written.everything))
     state.forget()
+
+
+def refuse_if_not_worth_it(query: Query, result_type: str, plan: Plan) -> None:
+    """Raise ``Uncacheable`` if it is cheaper to ask the database; not if ``cached()`` asks."""
+    admission, costs = get_config().admission, plan.shape.costs
+    if admission == "all" or hint_of(query) is not None:
+        return
+    if costs.left > 0 or not costs.refuse(admission):
+        sites.note_worth(query, result_type)
+        return
+    if sites.note_refused(query, result_type):
+        costs.try_again()
+    raise Uncacheable(Reason.NOT_WORTH_IT)
 
 
 # Rows ---------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ def ids(**raw):
         ({"MODELS": {"auth.User": {"DELETE_SIGNAL": "no"}}}, ["E009"]),
         ({"MODELS": {"auth.User": {"MAX_STALE": -1}}}, ["E020"]),
         ({"MODELS": {"auth.User": {"MAX_STALE": True, "TTL": 5}}}, ["E020"]),
+        ({"ADMISSION": "none"}, ["E023"]),
         ({"LOCAL": 5}, ["E021"]),
         ({"LOCAL": {"MAX_BYTES": -1}}, ["E021"]),
         ({"LOCAL": {"MAX_BYTES": "1"}}, ["E021"]),

@@ -1,0 +1,157 @@
+"""
+Admission: whether a query is worth an entry.
+
+Some are not: the database is near and answers sooner than the cache, or a table is written so often
+that its entries die unread. What a query costs is learnt for each text of SQL, in each process. One
+that is not worth it goes to the database for a while, and is then tried again.
+
+To find out which text of SQL a query has takes a large part of the time that it would save. So
+where all queries of one site were refused, those that follow are known by their site: a few of
+their traits, which are no text of SQL, but tell that it is most likely one of the same.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from querycache._django import Query, is_test_environment
+from querycache.options import Admission
+
+_ENOUGH: Final = 100
+"""Hits and fills of a text of SQL before it is judged, and judged again."""
+_TRIES: Final = 10
+"""The same after it was refused."""
+_LEAST_HITS: Final = 0.1
+"""Hits for each fill, at least."""
+_SKIPPED: Final = 1000
+"""Reads that go to the database before one is tried again."""
+_STREAK: Final = 20
+"""Refusals of a site, without any other read between them, before it is known as one."""
+_WEIGHT: Final = 0.2
+"""Of the newest in a moving average."""
+_SLOW: Final = 20_000
+"""Microseconds."""
+
+
+@dataclass(slots=True)
+class Costs:
+    """
+    What queries of one text of SQL have cost in this process.
+
+    ``load`` are the microseconds of a SELECT, None before the first, ``compile`` those before it,
+    and ``hit`` those of a read that was answered from the cache, all three as moving averages.
+    ``hits`` and ``fills`` are counted since it was judged last, and ``left`` down to when it is
+    judged again. ``skips`` are the reads that go to the database before it is tried again.
+    """
+
+    load: float | None = None
+    compile: float = 0.0
+    hit: float = 0.0
+    hits: int = 0
+    fills: int = 0
+    left: int = _ENOUGH
+    skips: int = 0
+
+    @property
+    def may_be_slow(self) -> bool:
+        """Whether it is worth a round trip to have one process load, and no other."""
+        return self.load is None or self.load >= _SLOW
+
+    def note_load(self, microseconds: float) -> None:
+        """Learn what a SELECT has taken, whose rows are stored."""
+        self.fills += 1
+        self.left -= 1
+        known = self.load
+        self.load = microseconds if known is None else known + _WEIGHT * (microseconds - known)
+
+    def note_compile(self, microseconds: float) -> None:
+        """Learn what it has taken to compile."""
+        self.compile += _WEIGHT * (microseconds - self.compile)
+
+    def note_hit(self, microseconds: float) -> None:
+        """Learn what a hit has taken."""
+        self.hits += 1
+        self.left -= 1
+        self.hit += _WEIGHT * (microseconds - self.hit)
+
+    def refuse(self, admission: Admission | None) -> bool:
+        """
+        Say whether a read is to go to the database, when ``left`` is 0 or below.
+
+        In tests only if the settings say so: they shall not depend on how long something takes.
+        """
+        if not self.skips:
+            hits, fills = self.hits, self.fills
+            is_slower = hits > fills and self.hit > (self.load or self.hit) + self.compile
+            is_refused = is_slower or hits < fills * _LEAST_HITS
+            self.hits, self.fills, self.left = 0, 0, _ENOUGH
+            if not is_refused or (admission is None and is_test_environment()):
+                return False
+            self.left, self.skips = 0, _SKIPPED
+        self.skips -= 1
+        if not self.skips:
+            self.try_again()
+        return True
+
+    def try_again(self) -> None:
+        """End the refusal, and judge anew after a few tries."""
+        self.skips, self.left = 0, _TRIES
+
+
+class Sites:
+    """The sites all of whose queries were refused lately."""
+
+    def __init__(self) -> None:
+        self.streaks: dict[Hashable, int] = {}
+        self.skips: dict[Hashable, int] = {}
+
+    def skip(self, query: Query, result_type: str) -> bool:
+        """Say whether a query is most likely to be refused, and is not to be looked at."""
+        site = site_of(query, result_type)
+        left = self.skips.get(site, 0)
+        if left > 1:
+            self.skips[site] = left - 1
+        elif left:
+            self.skips.pop(site, None)
+        return left > 0
+
+    def note_worth(self, query: Query, result_type: str) -> None:
+        """Learn of a query that was looked at and not refused."""
+        self.streaks.pop(site_of(query, result_type), None)
+
+    def note_refused(self, query: Query, result_type: str) -> bool:
+        """Learn of a query that was refused; say whether its site is skipped from now on."""
+        site = site_of(query, result_type)
+        if len(self.streaks) > _MOST_SITES:
+            self.clear()
+        self.streaks[site] = streak = self.streaks.get(site, 0) + 1
+        if streak >= _STREAK:
+            self.skips[site] = _SKIPPED
+        return streak >= _STREAK
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.streaks.clear()
+        self.skips.clear()
+
+
+_MOST_SITES: Final = 1000
+
+sites: Final = Sites()
+
+
+def site_of(query: Query, result_type: str) -> Hashable:
+    """Return traits of a query that cost next to nothing."""
+    return (
+        query.model,
+        result_type,
+        len(query.where.children),
+        query.high_mark,
+        query.low_mark,
+        query.distinct,
+        query.select_related is False,
+        query.values_select,
+        len(query.order_by),
+        len(query.annotations),
+        len(query.alias_map),
+    )

@@ -1,0 +1,131 @@
+"""What is not worth an entry is refused for a while, and tried again."""
+
+import pytest
+
+from querycache.admission import _ENOUGH, _SKIPPED, _STREAK, _TRIES, Costs, Sites
+from tests.testapp.models import Author, Book
+
+
+def costs(*, load=100.0, compiling=50.0, hit, hits=_ENOUGH, fills=1):
+    found = Costs()
+    for _ in range(200):
+        found.note_load(load)
+        found.note_compile(compiling)
+        found.note_hit(hit)
+    found.hits, found.fills = hits, fills
+    return found
+
+
+def test_a_query_that_the_database_answers_sooner_is_refused():
+    assert costs(hit=200).refuse("cost")
+
+
+def test_a_query_that_the_cache_answers_sooner_is_not():
+    assert not costs(hit=140).refuse("cost")
+
+
+def test_to_compile_counts_as_a_cost_of_the_database():
+    assert not costs(hit=200, compiling=150).refuse("cost")
+
+
+def test_it_is_judged_after_enough_hits_and_fills():
+    found = Costs()
+    found.note_load(1)
+    for _ in range(_ENOUGH - 1):
+        assert found.left > 0
+        found.note_hit(1)
+    assert found.left == 0
+    assert not found.refuse("cost")
+    assert found.left == _ENOUGH
+
+
+def test_entries_that_die_unread_are_refused():
+    assert costs(hit=1, hits=5, fills=_ENOUGH).refuse("cost")
+    assert not costs(hit=1, hits=20, fills=_ENOUGH).refuse("cost")
+
+
+def test_it_is_tried_again_and_judged_by_what_it_costs_then():
+    found = costs(hit=200)
+    for _ in range(_SKIPPED):
+        assert found.left <= 0
+        assert found.refuse("cost")
+    for _ in range(_TRIES):
+        assert found.left > 0
+        found.note_hit(10)
+    assert not found.refuse("cost")
+
+
+def test_it_is_refused_again_if_it_costs_the_same():
+    found = costs(hit=200)
+    for _ in range(_SKIPPED):
+        found.refuse("cost")
+    for _ in range(_TRIES):
+        found.note_hit(200)
+    assert found.refuse("cost")
+
+
+def test_in_a_test_run_nothing_is_refused_unless_the_settings_say_so():
+    assert not costs(hit=200).refuse(None)
+
+
+@pytest.mark.parametrize("spike", [10, 1_000_000])
+def test_one_slow_hit_does_not_make_the_others_slow(spike):
+    found = costs(hit=20)
+    found.note_hit(spike)
+    for _ in range(60):
+        found.note_hit(20)
+    assert not found.refuse("cost")
+
+
+def skips(sites, query, result_type="multi"):
+    return bool(sites.skips) and sites.skip(query, result_type)
+
+
+def test_a_site_is_skipped_after_a_streak_of_refusals():
+    sites, query = Sites(), Author.objects.filter(pk=1).query
+    for _ in range(_STREAK - 1):
+        assert not sites.note_refused(query, "multi")
+        assert not skips(sites, query)
+    assert sites.note_refused(query, "multi")
+    same = Author.objects.filter(pk=2).query
+    assert [skips(sites, same) for _ in range(_SKIPPED + 1)] == [True] * _SKIPPED + [False]
+    assert sites.note_refused(query, "multi")  # still: it is known at once
+    assert skips(sites, same)
+
+
+def test_what_is_known_of_sites_is_bounded():
+    sites = Sites()
+    for number in range(3000):
+        sites.note_refused(Author.objects.all()[number : number + 5].query, "multi")
+    assert len(sites.streaks) <= 1001
+
+
+def test_a_query_of_a_site_that_is_worth_it_ends_the_streak():
+    sites, query = Sites(), Author.objects.filter(pk=1).query
+    for _ in range(_STREAK - 1):
+        sites.note_refused(query, "multi")
+    sites.note_worth(query, "multi")
+    assert not sites.note_refused(query, "multi")
+    assert not skips(sites, query)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: Book.objects.filter(pk=1),
+        lambda: Author.objects.filter(pk=1, name="x"),
+        lambda: Author.objects.filter(pk=1)[:5],
+        lambda: Author.objects.filter(pk=1).values("name"),
+        lambda: Author.objects.filter(pk=1).order_by("name"),
+        lambda: Author.objects.filter(pk=1).distinct(),
+        lambda: Author.objects.filter(books__pk=1),
+    ],
+    ids=["model", "condition", "slice", "values", "order", "distinct", "join"],
+)
+def test_another_kind_of_query_is_of_another_site(other):
+    sites, query = Sites(), Author.objects.filter(pk=1).query
+    for _ in range(_STREAK):
+        sites.note_refused(query, "multi")
+    assert not skips(sites, other().query)
+    assert not skips(sites, query, "single")
+    assert skips(sites, query)
