@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 import querycache
-from querycache import generations
+from querycache import generations, local
 from querycache.exceptions import StoreFailed
 from querycache.stats import statistics
 from querycache.stores import get_store
@@ -238,7 +238,8 @@ class Users(RuleBasedStateMachine):
 def world(using, store, monkeypatch):
     clock = Clock()
     unreliable = Unreliable(get_store(), store)
-    monkeypatch.setattr(generations, "monotonic", clock)
+    for module in (generations, local):
+        monkeypatch.setattr(module, "monotonic", clock)
     monkeypatch.setattr(generations, "_failed_at", None)
     monkeypatch.setattr(generations, "_MANY_DEBTS", 3)
     monkeypatch.setattr(generations, "get_store", lambda: unreliable)
