@@ -15,6 +15,7 @@ from querycache import (
     conf,
     entries,
     generations,
+    hydration,
     invalidation,
     plans,
     reads,
@@ -24,6 +25,7 @@ from querycache import (
 from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
+    ModelIterable,
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
@@ -54,6 +56,7 @@ def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
 
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
+    (ModelIterable, "__iter__", hydration.wrap_iter),
     (SQLInsertCompiler, "execute_sql", invalidation.wrap_write),
     (SQLUpdateCompiler, "execute_sql", invalidation.wrap_write),
     (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
@@ -183,6 +186,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         stores.forget_store()
         generations.forget_failure()
         plans.forget_plans()
+        hydration.forget_layouts()
         replicas.forget_sightings()
         changes.forget_changes()
         for connection in connections.all(initialized_only=True):
