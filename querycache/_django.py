@@ -68,7 +68,6 @@ __all__ = [
     "deletes_in_database",
     "fetch_mode_of",
     "fills_dict",
-    "has_init_receivers",
     "has_no_transaction",
     "has_open_statement",
     "in_transaction",
@@ -349,9 +348,10 @@ _IS_PATCHED: Final = not all(
 
 def is_built_by_django(model: type[Model]) -> bool:
     """
-    Say whether ``from_db`` and all that it calls on the class are Django's own.
+    Say whether ``from_db`` and all that it calls are Django's own, and nobody hears of it.
 
-    It is asked for each query, because tests like to replace methods for a while.
+    It is asked for each query: tests replace methods for a while, and receivers of signals come and
+    go.
     """
     return (
         model.__init__ is _OWN_INIT
@@ -360,15 +360,9 @@ def is_built_by_django(model: type[Model]) -> bool:
         and model.__setattr__ is object.__setattr__
         and model.__getattribute__ is object.__getattribute__
         and not _IS_PATCHED
-    )
-
-
-def has_init_receivers(model: type[Model]) -> bool:
-    """Say whether anybody hears of it when an instance is made."""
-    # has_listeners() takes 1 µs, and most projects have no receiver at all.
-    return bool(
-        (pre_init.receivers and pre_init.has_listeners(model))
-        or (post_init.receivers and post_init.has_listeners(model))
+        # has_listeners() takes 1 µs, and most projects have no receiver at all.
+        and not (pre_init.receivers and pre_init.has_listeners(model))
+        and not (post_init.receivers and post_init.has_listeners(model))
     )
 
 
@@ -447,14 +441,18 @@ LEAVES_DEFERRED_KEYS: Final = django.VERSION >= (6, 1)
 """Whether an instance whose key is deferred is not connected, where Django 5.2 and 6.0 load it."""
 
 
-def known_related(queryset: "QuerySet[Any]") -> Iterator[KnownRelated]:
+def known_related(queryset: "QuerySet[Any]") -> list[KnownRelated]:
     """What a related manager has told its queryset of the other side."""
-    for field, objects in queryset._known_related_objects.items():  # type: ignore[attr-defined]
-        names = [
-            field.attname if name == "self" else queryset.model._meta.get_field(name).attname
-            for name in field.from_fields
-        ]
-        yield KnownRelated(field, objects, names, attrgetter(*names))
+    known: dict[Any, Any] = queryset._known_related_objects  # type: ignore[attr-defined]
+    return [_known_related(queryset.model, *item) for item in known.items()] if known else []
+
+
+def _known_related(model: type[Model], field: Any, objects: Mapping[Any, Any]) -> KnownRelated:
+    names = [
+        field.attname if name == "self" else model._meta.get_field(name).attname  # type: ignore[union-attr]
+        for name in field.from_fields
+    ]
+    return KnownRelated(field, objects, names, attrgetter(*names))
 
 
 class PlainKey(NamedTuple):

@@ -29,7 +29,6 @@ from querycache._django import (
     cached_under,
     fetch_mode_of,
     fills_dict,
-    has_init_receivers,
     is_built_by_django,
     is_set_by_writing,
     known_related,
@@ -98,7 +97,7 @@ def wrap_iter(iterate: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterat
 
 def layout_of(model: type[Model]) -> Layout | None:
     """Return how to make instances of rows; None if that has to be left to Django."""
-    if not is_built_by_django(model) or has_init_receivers(model):
+    if not is_built_by_django(model):
         return None
     try:
         layout = _layouts[ref(model)]
@@ -143,7 +142,8 @@ def instances(iterable: Any, layout: Layout) -> Iterator[Any]:
     )
     select, info = compiler.select, compiler.klass_info
     model, fields = info["model"], info["select_fields"]
-    steps = _populators(info, select, db, fetch_mode)
+    related = info.get("related_klass_infos")
+    steps = [_populator(each, select, db, fetch_mode) for each in related] if related else []
     annotations: dict[str, int] = compiler.annotation_col_map or {}
     shape = None
     if annotations and not steps and _follow(annotations, fields[-1]):
@@ -271,13 +271,6 @@ def _new_shape(layout: Layout, columns: dict[str, int]) -> Shape:
     return Shape(bind, columns.get(layout.pk))
 
 
-def _populators(info: dict[str, Any], select: Any, db: str, fetch_mode: Any) -> list[Step]:
-    return [
-        _populator(related, select, db, fetch_mode)
-        for related in info.get("related_klass_infos", ())
-    ]
-
-
 def _populator(info: dict[str, Any], select: Any, db: str, fetch_mode: Any) -> Step:
     """Return a function that makes and connects a related instance (``select_related``)."""
     layout = layout_of(info["model"])
@@ -294,26 +287,27 @@ def _populator(info: dict[str, Any], select: Any, db: str, fetch_mode: Any) -> S
         return related_populator(info, select, db, fetch_mode)
     pk = shape.pk
     make = shape.bind(info["model"], db, fetch_mode)
-    steps = _populators(info, select, db, fetch_mode)
+    related = info.get("related_klass_infos")
+    steps = [_populator(each, select, db, fetch_mode) for each in related] if related else []
     set_here, set_there = info["local_setter"], info["remote_setter"]
     here, there = cached_under(set_here), cached_under(set_there)
 
     def populate(row: Row, instance: Any) -> None:
-        related = None
+        other = None
         if row[pk] is not None:
-            related = make(row)
+            other = make(row)
             for step in steps:
-                step(row, related)
+                step(row, other)
         if here is None:
-            set_here(instance, related)
+            set_here(instance, other)
         else:
-            instance._state.fields_cache[here] = related
-        if related is None:
+            instance._state.fields_cache[here] = other
+        if other is None:
             return
         if there is None:
-            set_there(related, instance)
+            set_there(other, instance)
         else:
-            related._state.fields_cache[there] = instance
+            other._state.fields_cache[there] = instance
 
     return populate
 
