@@ -154,11 +154,7 @@ def instances(iterable: Any, layout: Layout) -> Iterator[Any]:
             steps.append(_annotator(annotations))
     make = shape.bind(model, db, fetch_mode)
     steps += [_attacher(model, known, db) for known in known_related(queryset)]
-    rows = compiler.results_iter(results)
-    if not steps:
-        yield from map(make, rows)
-        return
-    for row in rows:
+    for row in compiler.results_iter(results):
         instance = make(row)
         for step in steps:
             step(row, instance)
@@ -280,10 +276,10 @@ def _populator(info: dict[str, Any], select: Any, db: str, fetch_mode: Any) -> S
     if info["from_parent"]:  # some of its columns are those of the parent, which stand elsewhere
         found = {select[place][0].target.attname: place for place in fields}
         columns = {name: found[name] for name in layout.names if name in found}
-        shape = None if len(columns) == 1 else _new_shape(layout, columns)
+        shape = _new_shape(layout, columns)
     else:
         shape = _shape(info["model"], layout, select, fields)
-    if shape is None or shape.pk is None:
+    if shape.pk is None:
         return related_populator(info, select, db, fetch_mode)
     pk = shape.pk
     make = shape.bind(info["model"], db, fetch_mode)

@@ -132,6 +132,13 @@ def lazily(db):
     return None
 
 
+def annotated_by_hand(db):
+    """``annotate()`` refuses a name that is a field's."""
+    books = by_name(Book, db)
+    books.query.add_annotation(Value(4711), "sequel_to_id", select=True)
+    return list(books)
+
+
 READS = {
     "all": lambda db: list(by_name(Book, db)),
     "no rows": lambda db: list(db.books.filter(name="none")),
@@ -234,6 +241,7 @@ READS = {
     "annotate the state": lambda db: dict(
         vars(by_name(Book, db).annotate(_state=Value(1)).first()).items()
     ),
+    "annotate in the place of a foreign key": annotated_by_hand,
     "annotate what a relation has": lambda db: list(
         by_name(Tag, db).annotate(books_count=Count("books"))
     ),
