@@ -215,8 +215,9 @@ def _shape(
 def _new_shape(layout: Layout, columns: dict[str, int]) -> Shape:
     """Return how to make instances whose attributes stand in these places of a row."""
     keys = [place for name, place in columns.items() if name in layout.foreign]
-    keys_of = itemgetter(*keys) if keys else None
-    no_keys = (None,) * len(keys) if len(keys) > 1 else None
+    key, others = (keys[0], keys[1:]) if keys else (None, [])
+    others_of = itemgetter(*others) if others else None
+    no_others = (None,) * len(others) if len(others) > 1 else None
     # Twelve statements written out take half as long as a loop over names and values. Where there
     # are fewer columns, the last one is written again, so that four at a time can be left out.
     items = list(columns.items())
@@ -234,7 +235,9 @@ def _new_shape(layout: Layout, columns: dict[str, int]) -> Shape:
             instance = new(model)
             # As Django does, in this order: what _state has, it has from when it is set.
             instance._state = state = ModelState()
-            if keys_of is not None and keys_of(row) != no_keys:
+            if key is not None and (
+                row[key] is not None or (others_of is not None and others_of(row) != no_others)
+            ):
                 state.fields_cache = {}
             state.adding = False
             state.db = db

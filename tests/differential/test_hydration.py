@@ -716,7 +716,10 @@ def test_a_field_that_is_added_later_is_seen(odd):
     assert assert_hydrated(odd(Growing))[0].rating == 4.25
 
 
-def test_two_foreign_keys_one_of_them_null_are_hydrated(odd):
+def test_two_foreign_keys_one_of_them_null_are_hydrated(library, odd):
+    dune = library.book("Dune")
+    library.books.create(name="Children", author=dune.author, sequel_to=dune)
+
     class WithKeys(Books):
         Meta = Meta
         author = models.ForeignKey(Author, models.CASCADE, related_name="+")

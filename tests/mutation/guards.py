@@ -635,8 +635,8 @@ GUARDS = [
     Guard(
         "a foreign key that is null makes none",
         HYDRATION,
-        "keys_of is not None and keys_of(row) != no_keys",
-        "keys_of is not None",
+        "                row[key] is not None or (others_of is not None and",
+        "                True or (others_of is not None and",
         (HYDRATION_TESTS, "two_foreign_keys"),
     ),
     Guard(
@@ -764,5 +764,12 @@ GUARDS = [
         "            layout.shapes.clear()\n",
         "            pass\n",
         (HYDRATION_TESTS, "no_more_than_some_shapes"),
+    ),
+    Guard(
+        "each foreign key is looked at",
+        HYDRATION,
+        "row[key] is not None or (others_of is not None and others_of(row) != no_others)",
+        "row[key] is not None",
+        (HYDRATION_TESTS, "two_foreign_keys"),
     ),
 ]
