@@ -3,7 +3,7 @@ Instances made of rows: what happens instead of ``ModelIterable.__iter__``.
 
 Django calls ``from_db`` for each row, which calls ``__init__``, which sets one attribute after the
 other and sends two signals. For most models nothing comes of that but a filled ``__dict__``, which
-can be filled at once, in an eighth of the time. Where more may come of it, Django does it.
+can be filled at once, in a quarter of the time. Where more may come of it, Django does it.
 
 Whether more may come of it is asked once for each query and model: a receiver of ``pre_init`` or
 ``post_init`` that is connected while somebody iterates over a queryset hears of the next one.

@@ -134,9 +134,9 @@ def lazily(db):
 
 def annotated_by_hand(db):
     """``annotate()`` refuses a name that is a field's."""
-    books = by_name(Book, db)
-    books.query.add_annotation(Value(4711), "sequel_to_id", select=True)
-    return list(books)
+    odd = by_name(Odd, db)
+    odd.query.add_annotation(Value(4711), "parent_id", select=True)
+    return list(odd)
 
 
 READS = {
