@@ -15,6 +15,7 @@ from querycache import (
     conf,
     entries,
     generations,
+    hydration,
     invalidation,
     reads,
     replicas,
@@ -23,6 +24,7 @@ from querycache import (
 from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
+    ModelIterable,
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
@@ -54,6 +56,7 @@ def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
 
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
+    (ModelIterable, "__iter__", hydration.wrap_iter),
     (SQLInsertCompiler, "execute_sql", invalidation.wrap_write),
     (SQLUpdateCompiler, "execute_sql", invalidation.wrap_write),
     (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
@@ -184,8 +187,8 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         conf.get_config.cache_clear()
         stores.forget_store()
         generations.forget_failure()
-        reads.forget_plans()
         local.clear()
+        hydration.forget_layouts()
         replicas.forget_sightings()
         changes.forget_changes()
         for connection in connections.all(initialized_only=True):

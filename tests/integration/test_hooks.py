@@ -33,7 +33,7 @@ def test_uninstalling_leaves_django_as_it_was(uninstalled):
     script = (
         "from querycache._django import *\n"
         "print(sorted(f'{c.__name__}.{n}' for c in (SQLCompiler, SQLInsertCompiler,"
-        " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper)"
+        " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper, ModelIterable)"
         " for n in vars(c)))"
     )
     pristine = subprocess.run(
