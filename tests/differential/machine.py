@@ -659,13 +659,13 @@ class Unreliable:
     def settle(self) -> None:
         self._store.settle()
 
-    def _do(self, method: str, *args: Any) -> Any:
+    def _do(self, method: str, *args: Any, **options: Any) -> Any:
         do = getattr(self._store, method)
         if method not in self.failing:
             self.done[method] += 1
-            return do(*args)
+            return do(*args, **options)
         if self.failure == "the answer is lost":
-            do(*args)
+            do(*args, **options)
         elif self.failure == "half is done" and method in {"fence", "release"}:
             dependencies, writer = args
             do(dependencies[: len(dependencies) // 2], writer)

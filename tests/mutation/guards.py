@@ -652,6 +652,8 @@ GUARDS = [
         "not compiles_to(plan, compiler, result_type, state):\n                look",
         "False:\n                look",
         (PLANS, "a_plan_that_differs"),
+    ),
+    Guard(
         "a class with an __init__ of its own, for a while or for good, is left to Django",
         DJANGO,
         "        model.__init__ is _OWN_INIT\n",
