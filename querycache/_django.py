@@ -5,7 +5,9 @@ Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly 
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from operator import attrgetter
 from typing import Any, Final
@@ -15,6 +17,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
+from django.db.models.constants import OnConflict
 from django.db.models.query import RawQuerySet
 from django.db.models.sql import Query, RawQuery
 from django.db.models.sql.compiler import (
@@ -63,6 +66,8 @@ __all__ = [
     "result_width",
     "schema_of",
     "table_names",
+    "updates_on_conflict",
+    "values_prepared",
 ]
 
 
@@ -86,6 +91,33 @@ def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exc
 def compiles_anew(compiler: SQLCompiler) -> None:
     """Take back ``compiled_as``."""
     del compiler.as_sql
+
+
+@contextmanager
+def values_prepared(compiler: SQLCompiler) -> Iterator[dict[str, list[Any]]]:
+    """Return, by column, the values that an INSERT compiles in the block, as they are sent."""
+    values: defaultdict[str, list[Any]] = defaultdict(list)
+    if not isinstance(compiler, SQLInsertCompiler):
+        yield values
+        return
+    prepare = compiler.prepare_value
+
+    def prepare_value(field: Any, value: Any) -> Any:
+        prepared = prepare(field, value)
+        values[field.column].append(prepared)
+        return prepared
+
+    compiler.prepare_value = prepare_value  # type: ignore[method-assign]
+    try:
+        yield values
+    finally:
+        del compiler.prepare_value
+
+
+def updates_on_conflict(compiler: SQLInsertCompiler) -> bool:
+    """Say whether an INSERT may change rows that are there already."""
+    on_conflict = compiler.query.on_conflict  # type: ignore[attr-defined]
+    return on_conflict not in {None, OnConflict.IGNORE}
 
 
 def copy_of_raw(queryset: "RawQuerySet[Any]") -> "RawQuerySet[Any]":

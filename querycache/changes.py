@@ -1,6 +1,7 @@
 """What a write changes: from a write compiler, from a model, or from the text of a statement."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from django.apps import apps
@@ -10,11 +11,15 @@ from querycache import statements
 from querycache._django import (
     SQLCompiler,
     SQLDeleteCompiler,
+    SQLInsertCompiler,
     deletes_in_database,
+    updates_on_conflict,
 )
 from querycache.conf import get_config
 from querycache.memory import Memory
 from querycache.options import normalized_table
+from querycache.pins import pins_of_write
+from querycache.scopes import ANY, NEW, Column, Scope, merged
 from querycache.statements import EVERYTHING, Change
 
 _STATEMENTS: Final = 4096
@@ -54,16 +59,111 @@ def change_of_query(statement: Any) -> Change:
     return _with_followers(statements.change_of_declared_calls(str(statement)))
 
 
-def change_of_compiler(compiler: SQLCompiler) -> Change:
-    """Return what the statement of an INSERT, UPDATE or DELETE compiler changes."""
-    query = compiler.query
-    tables = {normalized_table(query.get_meta().db_table)}
+def change_of_compiler(
+    compiler: SQLCompiler, compiled: Any, values: Mapping[str, Sequence[Any]]
+) -> Change:
+    """
+    Return what the statement of an INSERT, UPDATE or DELETE compiler changes.
+
+    ``compiled`` is what it has compiled, and ``values`` those of an INSERT, by column.
+    """
+    meta = compiler.query.get_meta()
+    table, scopes = normalized_table(meta.db_table), list[Scope]()
+    if columns := get_config().scopes.get(table):
+        if isinstance(compiler, SQLInsertCompiler):
+            scopes = _scopes_of_insert(compiler, table, columns, values)
+        else:
+            scopes = _scopes_of_write(compiler, table, columns, compiled)
+    others = set() if scopes else {table}
     if isinstance(compiler, SQLDeleteCompiler):
-        tables |= cascaded_tables([query.get_meta().model])
-    config = get_config()
-    if config.triggers or config.depends_on:
-        return Change(_with_triggers(tables))
-    return Change(frozenset(tables))
+        # Of a table whose rows go along with its own rows, any row may be one of them.
+        others |= cascaded_tables([meta.model])
+    tables = _followers({table, *others}).union(others)
+    return Change(tables, scopes=merged(scopes)) if scopes else Change(tables)
+
+
+def _scopes_of_write(
+    compiler: SQLCompiler, table: str, columns: tuple[Column, ...], compiled: Any
+) -> list[Scope]:
+    """
+    Return the scopes that the rows of an UPDATE or a DELETE leave, are in and come into.
+
+    Nothing if no column tells the rows. By a column that it sets it does not: nobody knows what
+    the rows had in it before.
+    """
+    statement, params = compiled
+    if "WHERE" not in statement:
+        return []
+    pinned = pins_of_write(statement, compiler.connection.vendor, table, columns)
+    if pinned is None or pinned.parameters != len(params):
+        return []
+    known: dict[str, list[Scope]] = {}
+    for pin in pinned.pins:
+        values = [pin.column.value(params[position]) for position in pin.positions]
+        if pin.column.name not in pinned.sets:
+            known[pin.column.name] = [
+                Scope(table, pin.column.name, value) for value in values if value is not None
+            ]
+            if None in values:
+                del known[pin.column.name]
+    scopes: list[Scope] = []
+    for column in columns if known else ():
+        scopes += known.get(column.name) or [Scope(table, column.name, ANY)]
+    return scopes
+
+
+def _scopes_of_insert(
+    compiler: SQLInsertCompiler,
+    table: str,
+    columns: tuple[Column, ...],
+    values: Mapping[str, Sequence[Any]],
+) -> list[Scope]:
+    """Return the scopes into which rows are inserted, nothing if it may change others instead."""
+    if updates_on_conflict(compiler):
+        return []
+    key, *others = columns
+    scopes = [Scope(table, key.name, NEW)]
+    for column in others:
+        inserted = values.get(column.name, ())
+        # NULL is equal to nothing, not in the scope of any value.
+        found = {column.stored(value) for value in inserted if value is not None}
+        if len(inserted) != len(compiler.query.objs) or None in found:
+            scopes.append(Scope(table, column.name, ANY))
+        else:
+            scopes += [Scope(table, column.name, value) for value in found if value is not None]
+    return scopes
+
+
+def row_of(model: type[Model], instance: Any, *, is_new: bool) -> Scope | None:
+    """Return the scope of the row that a signal is about, None if it tells none."""
+    table = normalized_table(model._meta.db_table)
+    columns = get_config().scopes.get(table)
+    if columns is None or not isinstance(instance, model):
+        return None
+    value = NEW if is_new else columns[0].value(instance.pk)
+    return None if value is None else Scope(table, columns[0].name, value)
+
+
+def change_of_instance(instance: Model) -> Change:
+    """
+    Return what changes if just the row of an instance is changed, inserted or deleted.
+
+    Of its parents' tables, too. What of the row was there before nobody knows.
+    """
+    whole, scopes = set[str](), list[Scope]()
+    for model in [type(instance), *type(instance)._meta.all_parents]:
+        table, key = normalized_table(model._meta.db_table), model._meta.pk
+        columns = get_config().scopes.get(table)
+        value = None
+        if columns is not None and key is not None:
+            value = columns[0].value(getattr(instance, key.attname))
+        if columns is None or value is None:
+            whole.add(table)
+            continue
+        scopes += [Scope(table, columns[0].name, one) for one in (value, NEW)]
+        scopes += [Scope(table, column.name, ANY) for column in columns[1:]]
+    own = {scope.table for scope in scopes}
+    return Change(_followers(whole | own).union(whole), scopes=frozenset(scopes))
 
 
 def change_of_procedure(name: str, vendor: str) -> Change:
@@ -94,16 +194,23 @@ def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
 
 
 def _with_triggers(tables: Iterable[str]) -> frozenset[str]:
+    """Add what changes along with these tables."""
+    changed = frozenset(tables)
+    return changed | _followers(changed)
+
+
+def _followers(changed: AbstractSet[str]) -> frozenset[str]:
     """
-    Add what triggers write along with these tables, as far as the settings say so.
+    Return what triggers write along with these tables, as far as the settings say so.
 
     And the tables that a view is made of: it may have been written to.
     """
-    config, changed = get_config(), frozenset(tables)
+    config = get_config()
     if not config.triggers and not config.depends_on:
-        return changed
-    changed = changed.union(*(config.depends_on.get(table, ()) for table in changed))
-    return changed.union(*(_with_cascades(config.triggers.get(table, ())) for table in changed))
+        return frozenset()
+    behind = frozenset[str]().union(*(config.depends_on.get(table, ()) for table in changed))
+    writers = behind.union(changed)
+    return behind.union(*(_with_cascades(config.triggers.get(table, ())) for table in writers))
 
 
 def _with_cascades(tables: Iterable[str]) -> set[str]:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import time
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -13,6 +13,7 @@ from querycache import generations, reads
 from querycache._django import MULTI
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.scopes import ANY, NEW, Scope
 from querycache.transactions import state_of
 
 
@@ -21,6 +22,8 @@ class Explanation:
     """
     What querycache makes of a queryset that is about to be evaluated.
 
+    ``tables`` are those that it reads, ``depends_on`` what its answer is true about: some of them,
+    and of others a scope such as ``shop_product.id = 5``.
     ``reason`` and ``detail`` say why it is not cacheable. ``ttl`` is in seconds and ``ttl_source``
     where it comes from: a pattern of the settings, or ``cached()``. ``cached`` says whether a fresh
     entry is in the store now, None if the store does not answer; ``age`` is in seconds, ``size`` in
@@ -33,6 +36,7 @@ class Explanation:
     detail: str = ""
     key: str = ""
     tables: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
     ttl: float | None = None
     ttl_source: str = ""
     cached: bool | None = None
@@ -57,7 +61,7 @@ class Explanation:
                 "cacheable     yes",
                 f"in the cache  {self._what_is_there()}",
                 f"TTL           {self.ttl:g} seconds, from {self.ttl_source!r}",
-                f"depends on    {', '.join(self.tables)}",
+                f"depends on    {', '.join(self.depends_on)}",
                 f"key           {self.key}",
             ]
         )
@@ -97,6 +101,7 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
         using,
         key=plan.key,
         tables=plan.shape.tables,
+        depends_on=_depends_on(plan),
         ttl=plan.ttl,
         ttl_source=plan.ttl_source,
     )
@@ -120,7 +125,29 @@ def _with_entry(explanation: Explanation, plan: reads.Plan) -> Explanation:
     return replace(explanation, cached=False, size=found.size, died=died)
 
 
+def _depends_on(plan: reads.Plan) -> tuple[str, ...]:
+    """Name the tables that a query depends on, and the scopes of others."""
+    scopes = (named(scope) for scope in plan.scopes if scope.value not in _WRITES)
+    return (*_whole_tables(plan), *scopes)
+
+
+def _whole_tables(plan: reads.Plan) -> list[str]:
+    pinned = {scope.table for scope in plan.scopes}
+    return [table for table in plan.shape.tables if table not in pinned]
+
+
 def _causes(plan: reads.Plan) -> list[str]:
     """Say of each dependency, in their order, what changes it."""
-    writes = [f"a write to {table}" for table in plan.shape.tables]
+    writes = [f"a write to {table}" for table in _whole_tables(plan)]
+    writes += [f"{_WRITES.get(scope.value, 'a write')} to {named(scope)}" for scope in plan.scopes]
     return ["a flush", "a write that may have changed any table", *writes]
+
+
+_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows", NEW: "an INSERT"}
+
+
+def named(scope: Scope) -> str:
+    """Return what a scope is called: a table, or its rows where a column has a value."""
+    if scope.value in _WRITES:
+        return scope.table
+    return f"{scope.table}.{scope.column} = {scope.value}"

@@ -33,8 +33,8 @@ from django.db import connections
 
 from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
-from querycache.databases import EPOCH
-from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh, tokens_of
+from querycache.databases import EPOCH, OF_INSERTS
+from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_fresh, tokens_of
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
@@ -49,7 +49,8 @@ class Look(NamedTuple):
     What a look found.
 
     ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, empty
-    where a fence was met, or where the store keeps none.
+    where a fence was met, or where the store keeps none; the last one is ``WILDCARD`` if what was
+    found holds whatever is inserted.
     """
 
     loaded: Loaded | None
@@ -65,6 +66,11 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     found: Found = _ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
+    if found.entry is not None and dependencies[-1].endswith(OF_INSERTS):
+        # An INSERT cannot change an answer that has all the rows it asks for, nor its fence.
+        all_there = found.incarnation + b"".join(found.tokens[:-1]) + WILDCARD
+        if is_fresh(found.entry, all_there):
+            return Look(decode(key, found.entry, all_there), all_there)
     if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
         return Look(None, b"")
     if found.entry is not None and is_fresh(found.entry, tokens):
@@ -103,7 +109,7 @@ def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     changed = [
         name
         for name, then, token in zip(names, tokens_of(entry), now, strict=False)
-        if then != token
+        if then != token and not (then == WILDCARD and name and name.endswith(OF_INSERTS))
     ]
     return Inspection(None, len(entry), changed, fenced)
 

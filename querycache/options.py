@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from django.db.models import Model
 
+from querycache.scopes import Column
+
 DEFAULT_CACHE = "default"
 DEFAULT_TTL = 300.0
 """Seconds an entry lives where a model names no TTL of its own."""
@@ -22,7 +24,8 @@ class ModelOptions:
     What one pattern of ``MODELS`` says.
 
     ``ttl`` is in seconds. Answers of more than ``max_rows`` rows, or whose entry has more than
-    ``max_bytes`` bytes, are not stored. ``depends_on`` are tables that those of a view are made of.
+    ``max_bytes`` bytes, are not stored. ``depends_on`` are tables that those of a view are made of,
+    ``scopes`` names of fields.
     """
 
     pattern: str
@@ -31,6 +34,7 @@ class ModelOptions:
     max_bytes: int = DEFAULT_MAX_BYTES
     depends_on: frozenset[str] = frozenset()
     delete_signal: bool = True
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Config:
     they are made of; ``published`` are all tables whose changes make something stale. ``triggers``
     holds, by table, those that change along with it, ``writes`` those that a function or procedure
     changes, by its name in lower case. ``verify`` is the share of hits to compare with the
-    database, 0.0 to 1.0.
+    database, 0.0 to 1.0. ``scopes`` holds, by table, the columns whose values are scopes, the
+    primary key first; a table that is not in it has none.
     """
 
     cache: str = DEFAULT_CACHE
@@ -88,6 +93,7 @@ class Config:
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     verify: float = 0.0
     refuses_writes: bool = False
+    scopes: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def primary_of(self, alias: str) -> str | None:

@@ -36,10 +36,11 @@ from querycache._django import (
     result_width,
 )
 from querycache.conf import get_config
-from querycache.entries import Loaded
+from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.keys import key_of
 from querycache.recorder import Outcome, Read, recorders
+from querycache.scopes import Scope
 from querycache.stats import statistics
 from querycache.stores import get_store
 from querycache.transactions import ConnectionState, state_of
@@ -71,6 +72,7 @@ class Plan(NamedTuple):
     dependencies: tuple[str, ...]
     ttl: float
     ttl_source: str
+    scopes: tuple[Scope, ...] = ()
 
 
 def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
@@ -210,20 +212,20 @@ def plan_of(
         if state.in_transaction(compiler.connection):
             raise Uncacheable(Reason.WRITTEN_HERE)
         # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
-        written = state.written()
-        tables = sorted(written.tables & config.published)
-        generations.renew(database.changed(tables, everything=written.everything))
+        generations.renew(database.changed(state.written()))
         state.forget()
     namespace = "" if config.namespace is None else config.namespace()
     width = result_width(compiler, result_type)
     hint = hint_of(compiler.query)
+    scopes = plans.scopes_of(shape, params) if shape.pinned.pins else ()
     return Plan(
         key=key_of(database.session, namespace, statement, params, (result_type, width)),
         statement=statement,
         shape=shape,
-        dependencies=database.dependencies(shape.tables),
+        dependencies=database.dependencies(shape.tables, scopes),
         ttl=shape.ttl if hint is None or hint.ttl is None else hint.ttl,
         ttl_source=shape.ttl_source if hint is None or hint.ttl is None else "cached()",
+        scopes=scopes,
     )
 
 
@@ -289,6 +291,10 @@ def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> Reason | None
     """Store what was read. If it never can be, return why; the read is none the worse for it."""
     if isinstance(loaded.rows, list) and len(loaded.rows) > plan.shape.max_rows:
         return Reason.TOO_LARGE
+    if plan.scopes and plans.is_complete(plan.shape, plan.scopes, loaded.rows):
+        tokens = tokens[:-TOKEN_SIZE] + WILDCARD
+    elif tokens.endswith(WILDCARD):  # of an answer that was complete, as this one is not
+        return None
     try:
         generations.fill(plan.key, tokens, loaded, plan.ttl, plan.shape.max_bytes)
     except Uncacheable as refusal:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from querycache.entries import TOKEN_SIZE
+from querycache.entries import TOKEN_SIZE, WILDCARD
 
 GENERATION_TTL: Final = 30 * 24 * 3600
 """Seconds that a generation nobody changes is kept. Losing one costs misses, never a stale read."""
@@ -101,7 +101,7 @@ def new_token() -> bytes:
     """Return a generation that was never there before."""
     while True:
         token = os.urandom(TOKEN_SIZE)
-        if not token.startswith(_MARK):
+        if not token.startswith(_MARK) and token != WILDCARD:
             return token
 
 
