@@ -1,0 +1,514 @@
+"""A write to some rows of a table leaves what was read of others alone, and nothing else."""
+
+import uuid
+
+import pytest
+from django.db import connections, transaction
+from django.db.models import Count, F, Q
+from django.db.models.signals import post_delete, post_save
+
+from querycache import explain, invalidate
+from querycache.recorder import record_reads
+from querycache.scopes import MOST_VALUES
+from tests.testapp.models import (
+    Author,
+    Biography,
+    Book,
+    Odd,
+    Publisher,
+    Shelf,
+    Tag,
+    Textbook,
+)
+from tests.threads import elsewhere
+
+
+class Reads:
+    """Reads that were filled, to be asked again what became of their entries."""
+
+    def __init__(self, using):
+        self.using = using
+        self._reads = []
+
+    def fill(self, *functions):
+        """Read each until it is a hit."""
+        for function in functions:
+            function()
+            function()
+            assert self.outcome(function) == "hit"
+        self._reads = functions
+
+    @staticmethod
+    def outcome(function):
+        with record_reads() as reads:
+            function()
+        outcomes = {read.outcome for read in reads}
+        assert len(outcomes) == 1, outcomes
+        return outcomes.pop()
+
+    def outcomes(self):
+        """Say of each read, in their order, whether it is a hit."""
+        return [self.outcome(function) for function in self._reads]
+
+
+@pytest.fixture
+def reads(using):
+    return Reads(using)
+
+
+@pytest.fixture
+def tags(using):
+    return Tag.objects.using(using)
+
+
+@pytest.fixture
+def two(tags):
+    return tags.create(name="one"), tags.create(name="two")
+
+
+def get(tags, pk):
+    return lambda: tags.filter(pk=pk).first()
+
+
+def rows(tags, *pks):
+    return lambda: list(tags.filter(pk__in=pks).values_list("name", flat=True))
+
+
+WRITES = {
+    "save": lambda tags, tag: tag.save(),
+    "save of some fields": lambda tags, tag: tag.save(update_fields=["name"]),
+    "update": lambda tags, tag: tags.filter(pk=tag.pk).update(name="new"),
+    "update of an expression": lambda tags, tag: tags.filter(pk=tag.pk).update(name=F("name")),
+    "update of a list": lambda tags, tag: tags.filter(pk__in=[tag.pk]).update(name="new"),
+    "update with more conditions": lambda tags, tag: tags.filter(
+        Q(name="one") | Q(name="two"), pk=tag.pk
+    ).update(name="new"),
+    "bulk_update": lambda tags, tag: tags.bulk_update([tag], ["name"]),
+    "update_or_create": lambda tags, tag: tags.update_or_create(
+        pk=tag.pk, defaults={"name": "new"}
+    ),
+    "delete": lambda tags, tag: tag.delete(),
+    "delete of a queryset": lambda tags, tag: tags.filter(pk=tag.pk).delete(),
+    "invalidate": lambda tags, tag: invalidate(tag),
+}
+
+
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["autocommit", "atomic"])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_write_to_a_row_leaves_reads_of_another_alone(
+    using, tags, two, reads, write, in_transaction, count_sql
+):
+    one, other = two
+    reads.fill(
+        get(tags, other.pk),
+        get(tags, one.pk),
+        rows(tags, other.pk, one.pk),
+        lambda: list(tags.all()),
+    )
+    one.name = "new"
+    if in_transaction:
+        with transaction.atomic(using=using):
+            write(tags, one)
+    else:
+        write(tags, one)
+    with count_sql(using) as statements:
+        assert get(tags, other.pk)().name == "two"
+    assert statements == []
+    assert reads.outcomes() == ["hit", "miss", "miss", "miss"]
+
+
+def execute(using, statement):
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement)
+
+
+def upsert(tags):
+    options = {"update_conflicts": True, "update_fields": ["name"]}
+    if connections[tags.db].features.supports_update_conflicts_with_target:
+        options["unique_fields"] = ["id"]
+    tags.bulk_create([Tag(pk=tags.first().pk, name="new")], **options)
+
+
+BROAD_WRITES = {
+    "update of all": lambda tags: tags.update(name="new"),
+    "update by another column": lambda tags: tags.filter(name="one").update(name="new"),
+    "update by OR": lambda tags: tags.filter(Q(pk=1) | Q(name="one")).update(name="new"),
+    "update by NOT": lambda tags: tags.exclude(pk=0).update(name="new"),
+    "update by more": lambda tags: tags.filter(pk__gt=0).update(name="new"),
+    "update of many": lambda tags: tags.filter(pk__in=range(MOST_VALUES + 1)).update(name="new"),
+    "update of the key": lambda tags: tags.filter(name="one").update(id=F("id") + 1000),
+    "update of the key by key": lambda tags: tags.filter(pk=tags.get(name="one").pk).update(
+        id=9999
+    ),
+    "raw SQL": lambda tags: execute(tags.db, "UPDATE testapp_tag SET name = 'new' WHERE id = 1"),
+    "a signal by hand": lambda tags: post_save.send(Tag, instance=tags.first(), using=tags.db),
+    "a signal of no row": lambda tags: post_save.send(Tag, instance=None, using=tags.db),
+    "invalidate": lambda tags: invalidate(Tag, using=tags.db),
+    "bulk_create that updates": upsert,
+    "delete of many": lambda tags: (
+        tags.filter(name="one").delete()
+        and tags.filter(pk__in=range(MOST_VALUES + 1))._raw_delete(tags.db)
+    ),
+}
+
+
+@pytest.mark.parametrize("write", BROAD_WRITES.values(), ids=BROAD_WRITES)
+def test_a_write_whose_rows_are_not_known_is_one_to_every_row(tags, two, reads, write):
+    reads.fill(get(tags, two[1].pk), rows(tags, two[1].pk), lambda: list(tags.all()))
+    write(tags)
+    assert reads.outcomes() == ["miss", "miss", "miss"]
+
+
+READS = {
+    "OR": lambda tags, pk: tags.filter(Q(pk=pk) | Q(name="one")),
+    "NOT": lambda tags, pk: tags.exclude(pk=pk),
+    "more": lambda tags, pk: tags.filter(pk__gte=pk),
+    "expression": lambda tags, pk: tags.filter(pk=F("id")),
+    "many": lambda tags, pk: tags.filter(pk__in=[pk, *range(1000, 1000 + MOST_VALUES)]),
+    "union": lambda tags, pk: (
+        tags.filter(pk=pk).order_by().union(tags.filter(name="one").order_by())
+    ),
+    "subquery": lambda tags, pk: tags.filter(pk__in=tags.filter(pk=pk).values("pk")),
+    "twice": lambda tags, pk: tags.filter(pk=pk).annotate(n=Count("books__tags__name")),
+    "raw": lambda tags, pk: tags.extra(where=["testapp_tag.id = %s OR 1 = 1"], params=[pk]),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_read_of_rows_that_are_not_known_is_one_of_every_row(tags, two, reads, read):
+    reads.fill(lambda: list(read(tags, two[1].pk)))
+    two[0].save()
+    assert reads.outcomes() == ["miss"]
+
+
+# INSERT -------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_is_there_is_untouched_by_one_that_is_inserted(tags, two, reads):
+    reads.fill(
+        get(tags, two[0].pk),
+        rows(tags, two[0].pk, two[1].pk),
+        lambda: tags.filter(pk=two[0].pk).exists(),
+        lambda: tags.get(pk=two[0].pk),
+    )
+    tags.create(name="three")
+    tags.bulk_create([Tag(name="four"), Tag(name="five")])
+    assert reads.outcomes() == ["hit"] * 4
+
+
+def test_a_row_that_is_not_there_may_be_one_that_is_inserted(tags, two, reads):
+    new = two[1].pk + 1
+    reads.fill(
+        get(tags, new),
+        rows(tags, two[1].pk, new),
+        lambda: tags.filter(pk=new).exists(),
+        lambda: tags.filter(pk=new).count(),
+        lambda: tags.filter(pk=two[0].pk).count(),
+    )
+    assert tags.create(name="three").pk == new
+    assert reads.outcomes() == ["miss"] * 5
+    assert get(tags, new)().name == "three"
+    assert sorted(rows(tags, two[1].pk, new)()) == ["three", "two"]
+
+
+INSERTS = {
+    "create": lambda tags, pk: tags.create(pk=pk, name="new"),
+    "save": lambda tags, pk: Tag(pk=pk, name="new").save(using=tags.db),
+    "bulk_create": lambda tags, pk: tags.bulk_create([Tag(pk=pk, name="new")]),
+    "bulk_create, ignoring conflicts": lambda tags, pk: tags.bulk_create(
+        [Tag(pk=pk, name="new")], ignore_conflicts=True
+    ),
+    "get_or_create": lambda tags, pk: tags.get_or_create(pk=pk, defaults={"name": "new"}),
+    "update of another key": lambda tags, pk: tags.filter(name="one").update(id=pk, name="new"),
+    "raw SQL": lambda tags, pk: execute(
+        tags.db, f"INSERT INTO testapp_tag (id, name) VALUES ({pk}, 'new')"
+    ),
+}
+
+
+@pytest.mark.parametrize("insert", INSERTS.values(), ids=INSERTS)
+def test_a_row_that_was_not_there_is_read_once_it_is(tags, two, insert):
+    pk = two[1].pk + 100
+    read, listed = get(tags, pk), rows(tags, pk, two[1].pk)
+    for _ in range(2):
+        assert read() is None
+        assert listed() == ["two"]
+    insert(tags, pk)
+    assert read().name == "new"
+    assert sorted(listed()) == ["new", "two"]
+
+
+def test_a_row_that_is_deleted_and_inserted_again_is_read_as_it_is(using, tags, two, reads):
+    one = two[0]
+    reads.fill(get(tags, one.pk))
+    with transaction.atomic(using=using):
+        tags.filter(pk=one.pk).delete()
+        tags.create(pk=one.pk, name="again")
+    assert get(tags, one.pk)().name == "again"
+
+
+def test_an_insert_that_is_not_over_keeps_no_row_that_is_there_from_the_cache(using, tags, two):
+    read, absent = get(tags, two[0].pk), get(tags, 9999)
+    for function in (read, read, absent, absent):
+        function()
+    seen = []
+
+    def look(execute, sql, params, many, context):
+        seen.extend(elsewhere(Reads.outcome, function) for function in (read, absent))
+        return execute(sql, params, many, context)
+
+    with connections[using].execute_wrapper(look):
+        tags.create(name="three")
+    assert seen[:2] == ["hit", "miss"]
+
+
+# Transactions -------------------------------------------------------------------------------------
+
+
+def test_a_transaction_reads_what_it_has_written_from_the_database(using, tags, two):
+    for _ in range(2):
+        assert get(tags, two[0].pk)().name == "one"
+    with transaction.atomic(using=using):
+        tags.filter(pk=two[0].pk).update(name="new")
+        assert get(tags, two[0].pk)().name == "new"
+        assert get(tags, two[1].pk)().name == "two"
+        assert elsewhere(get(tags, two[0].pk)).name == "one"
+    assert get(tags, two[0].pk)().name == "new"
+
+
+def test_a_savepoint_that_is_rolled_back_leaves_other_rows_alone(using, tags, two, reads):
+    third = tags.create(name="three")
+    reads.fill(*(get(tags, tag.pk) for tag in (*two, third)))
+    with transaction.atomic(using=using):
+        tags.filter(pk=two[0].pk).update(name="new")
+        with transaction.atomic(using=using):
+            tags.filter(pk=two[1].pk).update(name="lost")
+            transaction.set_rollback(True, using=using)
+    assert [read().name for read in reads._reads] == ["new", "two", "three"]
+    tags.filter(pk=two[0].pk).update(name="newer")
+    assert reads.outcomes() == ["miss", "hit", "hit"]
+
+
+def test_a_transaction_that_is_rolled_back_leaves_everything(using, tags, two, reads):
+    reads.fill(get(tags, two[0].pk), get(tags, two[1].pk))
+    with transaction.atomic(using=using):
+        tags.filter(pk=two[0].pk).update(name="lost")
+        transaction.set_rollback(True, using=using)
+    assert reads.outcomes() == ["hit", "hit"]
+
+
+@pytest.mark.parametrize(("writes", "outcome"), [(MOST_VALUES, "hit"), (MOST_VALUES + 1, "miss")])
+def test_a_transaction_of_many_rows_is_a_write_to_all(using, tags, two, reads, writes, outcome):
+    others = tags.bulk_create([Tag(name="other") for _ in range(writes)])
+    pks = sorted(tags.filter(name="other").values_list("pk", flat=True))
+    assert len(pks) == len(others)
+    reads.fill(get(tags, two[0].pk))
+    with transaction.atomic(using=using):
+        for pk in pks:
+            tags.filter(pk=pk).update(name="new")
+    assert reads.outcomes() == [outcome]
+
+
+@pytest.mark.django_db
+def test_a_test_case_sees_its_own_writes():
+    tags = Tag.objects.all()
+    one, two = tags.create(name="one"), tags.create(name="two")
+    for _ in range(2):
+        assert get(tags, one.pk)().name == "one"
+    with transaction.atomic():
+        tags.filter(pk=one.pk).update(name="new")
+    assert get(tags, one.pk)().name == "new"
+    pk = two.pk
+    two.delete()
+    assert get(tags, pk)() is None
+    tags.create(pk=pk, name="again")
+    assert get(tags, pk)().name == "again"
+
+
+# Signals ------------------------------------------------------------------------------------------
+
+
+def test_a_signal_by_hand_after_that_of_the_row_is_one_to_every_row(using, tags, two, reads):
+    reads.fill(get(tags, two[1].pk))
+    two[0].save()
+    assert reads.outcomes() == ["hit"]
+    post_save.send(Tag, instance=two[0], created=False, using=using)
+    assert reads.outcomes() == ["miss"]
+    reads.fill(get(tags, two[1].pk))
+    with transaction.atomic(using=using):
+        two[0].save()
+        post_delete.send(Tag, instance=two[0], using=using)
+    assert reads.outcomes() == ["miss"]
+
+
+def test_several_rows_are_deleted_with_a_signal_for_each(using, tags, two, reads):
+    third = tags.create(name="three")
+    reads.fill(*(get(tags, tag.pk) for tag in (third, *two)))
+    tags.filter(pk__in=[tag.pk for tag in two]).delete()
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+
+
+# Relations ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def books(using):
+    author = Author.objects.using(using).create(name="author")
+    create = Book.objects.using(using).create
+    return create(name="one", author=author), create(name="two", author=author)
+
+
+def test_a_read_of_a_row_and_of_related_ones_depends_on_their_tables(using, books, reads):
+    one, other = books
+    objects = Book.objects.using(using)
+    reads.fill(
+        lambda: objects.select_related("author").get(pk=other.pk),
+        lambda: objects.get(pk=other.pk),
+    )
+    one.save()
+    assert reads.outcomes() == ["hit", "hit"]
+    Author.objects.using(using).create(name="another")
+    assert reads.outcomes() == ["miss", "hit"]
+    one.author.name = "renamed"
+    one.author.save()
+    assert objects.select_related("author").get(pk=other.pk).author.name == "renamed"
+
+
+def test_a_cascade_takes_the_rows_along(using, reads):
+    authors = [Author.objects.using(using).create(name=name) for name in "ab"]
+    objects = Biography.objects.using(using)
+    pks = [objects.create(author=author, text="old").pk for author in authors]
+    reads.fill(*(get(objects, pk) for pk in pks))
+    authors[0].delete()
+    assert reads.outcomes() == ["miss", "hit"]
+    assert get(objects, pks[0])() is None
+
+
+def test_what_is_set_null_is_read_as_null(using, books):
+    publisher = Publisher.objects.using(using).create(name="publisher")
+    objects = Book.objects.using(using)
+    objects.filter(pk=books[0].pk).update(publisher=publisher)
+    for _ in range(2):
+        assert get(objects, books[0].pk)().publisher_id == publisher.pk
+    publisher.delete()
+    assert get(objects, books[0].pk)().publisher_id is None
+
+
+def test_many_to_many_rows_are_read_as_they_are(using, books, two, reads):
+    objects = Book.objects.using(using)
+    reads.fill(
+        lambda: objects.get(pk=books[0].pk),
+        lambda: list(books[0].tags.all()),
+        lambda: list(objects.filter(pk=books[0].pk).values_list("tags__name", flat=True)),
+    )
+    books[0].tags.add(*two)
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+    books[0].tags.set([two[0]])
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+    assert list(books[0].tags.all()) == [two[0]]
+
+
+def test_parents_and_children_of_multi_table_inheritance_are_told_apart_by_row(using, reads):
+    author = Author.objects.using(using).create(name="author")
+    objects = Textbook.objects.using(using)
+    one, other = (objects.create(name=name, author=author, subject="x") for name in "ab")
+    parents = Book.objects.using(using)
+    reads.fill(
+        lambda: parents.get(pk=other.pk),
+        lambda: parents.get(pk=one.pk),
+        lambda: objects.get(pk=one.pk),
+    )
+    one.subject, one.name = "new", "renamed"
+    one.save()
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+    assert (objects.get(pk=one.pk).subject, objects.get(pk=one.pk).name) == ("new", "renamed")
+    objects.filter(pk=one.pk).update(name="newer", subject="newest")
+    assert parents.get(pk=one.pk).name == "newer"
+    assert objects.get(pk=one.pk).subject == "newest"
+    one.delete()
+    assert not parents.filter(pk=one.pk).exists()
+
+
+def test_a_row_of_a_model_with_the_key_of_another(using, reads):
+    authors = [Author.objects.using(using).create(name=name) for name in "ab"]
+    objects = Biography.objects.using(using)
+    one, other = (objects.create(author=author, text="old") for author in authors)
+    reads.fill(lambda: objects.get(pk=other.pk), lambda: objects.get(pk=one.pk))
+    one.text = "new"
+    one.save()
+    assert reads.outcomes() == ["hit", "miss"]
+    assert objects.get(author=authors[0]).text == "new"
+
+
+def test_a_row_with_a_uuid_as_its_key(using, reads):
+    objects = Publisher.objects.using(using)
+    one, other = (objects.create(name=name) for name in "ab")
+    absent = uuid.uuid4()
+    reads.fill(get(objects, other.pk), get(objects, one.pk), get(objects, absent))
+    one.name = "new"
+    one.save()
+    assert reads.outcomes() == ["hit", "miss", "hit"]
+    objects.create(pk=absent, name="new")
+    assert reads.outcomes() == ["hit", "hit", "miss"]
+    assert get(objects, absent)().name == "new"
+
+
+def test_a_table_with_an_odd_name(using, reads):
+    objects = Odd.objects.using(using)
+    one, other = (objects.create(name=name) for name in "ab")
+    reads.fill(get(objects, other.pk), get(objects, one.pk))
+    one.save()
+    assert reads.outcomes() == ["hit", "miss"]
+
+
+def test_rows_that_the_database_deletes_along_are_any_rows(using, reads):
+    models = pytest.importorskip("tests.testapp.models")
+    placement = getattr(models, "DatabasePlacement", None)
+    if placement is None:
+        pytest.skip("DB_CASCADE came with Django 6.1")
+    shelves = [Shelf.objects.using(using).create(name=name) for name in "ab"]
+    objects = placement.objects.using(using)
+    placed, other = (objects.create(cascades=shelf) for shelf in shelves)
+    reads.fill(get(objects, placed.pk), get(objects, other.pk))
+    shelves[0].delete()
+    assert reads.outcomes() == ["miss", "miss"]
+    assert get(objects, placed.pk)() is None
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+def test_a_trigger_that_writes_its_own_table_makes_every_row_stale(tags, two, reads, settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "TRIGGERS": {"testapp.Tag": ["testapp.Tag"]}}
+    reads.fill(get(tags, two[1].pk))
+    two[0].save()
+    assert reads.outcomes() == ["miss"]
+
+
+def test_a_trigger_makes_every_row_of_the_other_table_stale(using, tags, two, reads, settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "TRIGGERS": {"testapp.Author": ["testapp.Tag"]}}
+    reads.fill(get(tags, two[1].pk))
+    Author.objects.using(using).create(name="author")
+    assert reads.outcomes() == ["miss"]
+
+
+def test_explain_names_the_rows(two):
+    tag = two[0]
+    explanation = explain(Tag.objects.using(tag._state.db).filter(pk=tag.pk))
+    assert explanation.tables == ("testapp_tag",)
+    assert explanation.depends_on == (f"testapp_tag.id = {tag.pk}",)
+    assert f"depends on    testapp_tag.id = {tag.pk}" in str(explanation)
+
+
+def test_explain_says_which_write_a_read_of_rows_has_died_of(tags, two):
+    queryset = tags.filter(pk=two[0].pk)
+    list(queryset.all())
+    two[0].save()
+    assert explain(queryset).died == f"a write to testapp_tag.id = {two[0].pk}"
+    list(queryset.all())
+    tags.update(name="new")
+    assert explain(queryset).died == "a write of unknown rows to testapp_tag"
+    absent = tags.filter(pk=9999)
+    list(absent)
+    tags.create(name="three")
+    assert explain(absent).died == "an INSERT to testapp_tag"
