@@ -49,8 +49,7 @@ class Look(NamedTuple):
     What a look found.
 
     ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, empty
-    where a fence was met, or where the store keeps none; the last one is ``WILDCARD`` if what was
-    found holds whatever is inserted.
+    where a fence was met, or where the store keeps none.
     """
 
     loaded: Loaded | None
@@ -66,12 +65,13 @@ def look(key: str, dependencies: Sequence[str]) -> Look:
     found: Found = _ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
+    is_fenced = len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE
     if found.entry is not None and dependencies[-1].endswith(OF_INSERTS):
-        # An INSERT cannot change an answer that has all the rows it asks for, nor its fence.
+        # An INSERT cannot change an answer that has all the rows it asks for, nor can its fence.
         all_there = found.incarnation + b"".join(found.tokens[:-1]) + WILDCARD
         if is_fresh(found.entry, all_there):
-            return Look(decode(key, found.entry, all_there), all_there)
-    if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
+            return Look(decode(key, found.entry, all_there), b"" if is_fenced else tokens)
+    if is_fenced:
         return Look(None, b"")
     if found.entry is not None and is_fresh(found.entry, tokens):
         return Look(decode(key, found.entry, tokens), tokens)

@@ -262,7 +262,7 @@ def verified(
     if verification.is_same_answer(query, cached.rows, loaded.rows):
         return loaded
     with suppress(StoreFailed):
-        if generations.look(plan.key, plan.dependencies).tokens == tokens:
+        if tokens and generations.look(plan.key, plan.dependencies).tokens == tokens:
             statistics.count(label, "mismatches")
             logger.error(
                 verification.DIFFERENCE,
@@ -293,8 +293,6 @@ def fill(label: str, plan: Plan, tokens: bytes, loaded: Loaded) -> Reason | None
         return Reason.TOO_LARGE
     if plan.scopes and plans.is_complete(plan.shape, plan.scopes, loaded.rows):
         tokens = tokens[:-TOKEN_SIZE] + WILDCARD
-    elif tokens.endswith(WILDCARD):  # of an answer that was complete, as this one is not
-        return None
     try:
         generations.fill(plan.key, tokens, loaded, plan.ttl, plan.shape.max_bytes)
     except Uncacheable as refusal:

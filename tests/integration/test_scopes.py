@@ -1,13 +1,15 @@
 """A write to some rows of a table leaves what was read of others alone, and nothing else."""
 
 import uuid
+from contextlib import closing
 
 import pytest
-from django.db import connections, transaction
-from django.db.models import Count, F, Q
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Count, F, Q, Value
 from django.db.models.signals import post_delete, post_save
+from django.db.models.sql import UpdateQuery
 
-from querycache import explain, invalidate
+from querycache import explain, invalidate, invalidation
 from querycache.recorder import record_reads
 from querycache.scopes import MOST_VALUES
 from tests.testapp.models import (
@@ -512,3 +514,147 @@ def test_explain_says_which_write_a_read_of_rows_has_died_of(tags, two):
     list(absent)
     tags.create(name="three")
     assert explain(absent).died == "an INSERT to testapp_tag"
+
+
+# Other columns ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_author(using, settings):
+    """Two authors with a book each, whose books are told apart by author and by publisher."""
+    scoped = {"testapp.Book": {"SCOPES": ["author", "publisher"]}}
+    models = settings.QUERYCACHE["MODELS"] | scoped
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models}
+    authors = [Author.objects.using(using).create(name=name) for name in "ab"]
+    for author in authors:
+        Book.objects.using(using).create(name="book", author=author)
+    return authors
+
+
+def books_of(author):
+    return lambda: sorted(author.books.values_list("name", "pages"))
+
+
+BY_AUTHOR = {
+    "create": lambda books, author: books.create(author=author, name="new"),
+    "bulk_create": lambda books, author: books.bulk_create([Book(author=author, name="new")]),
+    "related manager": lambda books, author: author.books.create(name="new"),
+    "update": lambda books, author: books.filter(author=author).update(pages=1),
+    "update by related manager": lambda books, author: author.books.update(pages=1),
+    "update of an expression": lambda books, author: author.books.update(pages=F("pages") + 1),
+}
+
+
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["autocommit", "atomic"])
+@pytest.mark.parametrize("write", BY_AUTHOR.values(), ids=BY_AUTHOR)
+def test_a_write_to_rows_of_one_value_leaves_those_of_another_alone(
+    using, by_author, reads, write, in_transaction
+):
+    one, other = by_author
+    books = Book.objects.using(using)
+    reads.fill(books_of(other), books_of(one), lambda: list(books.all()))
+    before = books_of(one)()
+    if in_transaction:
+        with transaction.atomic(using=using):
+            write(books, one)
+    else:
+        write(books, one)
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+    assert books_of(one)() != before
+
+
+UNKNOWN_VALUES = {
+    "save": lambda books, book, other: save_of(book, other),
+    "update": lambda books, book, other: books.filter(pk=book.pk).update(author=other),
+    "update of those": lambda books, book, other: book.author.books.update(author=other),
+    "update of an expression": lambda books, book, other: books.filter(pk=book.pk).update(
+        author=book.author_id + (other.pk - F("author"))
+    ),
+    "delete": lambda books, book, other: book.delete(),
+    "other column": lambda books, book, other: books.filter(pages=100).update(pages=1),
+    "raw": lambda books, book, other: execute(books.db, "DELETE FROM testapp_book"),
+    "insert of an expression": lambda books, book, other: books.create(
+        name="new", author_id=Value(other.pk)
+    ),
+}
+
+
+def save_of(book, author):
+    book.author = author
+    book.save()
+
+
+@pytest.mark.parametrize("write", UNKNOWN_VALUES.values(), ids=UNKNOWN_VALUES)
+def test_a_write_that_does_not_tell_old_and_new_values_is_one_to_all(
+    using, by_author, reads, write
+):
+    one, other = by_author
+    books = Book.objects.using(using)
+    reads.fill(books_of(other), books_of(one))
+    write(books, one.books.get(), other)
+    assert reads.outcomes() == ["miss", "miss"]
+
+
+def test_a_row_without_a_value_is_in_the_scope_of_none(using, by_author, reads):
+    publisher = Publisher.objects.using(using).create(name="publisher")
+    reads.fill(books_of(by_author[1]), lambda: list(publisher.books.all()))
+    by_author[0].books.create(name="new")
+    assert reads.outcomes() == ["hit", "hit"]
+    by_author[0].books.create(name="newer", publisher=publisher)
+    assert reads.outcomes() == ["hit", "miss"]
+    assert [book.name for book in publisher.books.all()] == ["newer"]
+
+
+def test_reads_by_primary_key_stay_apart_whatever_else_is_a_scope(using, by_author, reads):
+    books = [author.books.get() for author in by_author]
+    objects = Book.objects.using(using)
+    reads.fill(get(objects, books[1].pk), get(objects, books[0].pk))
+    save_of(books[0], by_author[1])
+    assert reads.outcomes() == ["hit", "miss"]
+    by_author[1].books.update(pages=1)
+    assert reads.outcomes() == ["miss", "miss"]
+
+
+def test_a_number_without_room_is_stored_as_the_database_likes(using, reads, settings):
+    """On MariaDB an INSERT IGNORE makes the largest number of it."""
+    models = settings.QUERYCACHE["MODELS"] | {"testapp.Book": {"SCOPES": ["pages"]}}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "MODELS": models}
+    author = Author.objects.using(using).create(name="author")
+    objects, most = Book.objects.using(using), 2**31 - 1
+    reads.fill(lambda: list(objects.filter(pages=most)))
+    book = Book(name="new", author=author, pages=most + 1)
+    try:
+        objects.bulk_create([book], ignore_conflicts=True)
+    except DatabaseError:
+        pytest.skip("the database refuses it")
+    assert (
+        len(objects.filter(pages=most)) == objects.filter(pages__gte=most, pages__lte=most).count()
+    )
+
+
+# What must not be lost ----------------------------------------------------------------------------
+
+
+def test_a_compiler_that_makes_its_sql_in_its_own_way_is_watched(using, tags, two):
+    """Those of other backends may not ask for ``as_sql()``."""
+
+    def execute_sql(compiler):
+        execute(using, "UPDATE testapp_tag SET name = 'new'")
+
+    for _ in range(2):
+        assert get(tags, two[0].pk)().name == "one"
+    invalidation.wrap_write(execute_sql)(UpdateQuery(Tag).get_compiler(using))
+    assert get(tags, two[0].pk)().name == "new"
+
+
+def test_what_verification_finds_gone_may_be_inserted_again(using, tags, two, settings):
+    pk, read = two[0].pk, get(tags, two[0].pk)
+    read()
+    connection = connections[using]
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(f"DELETE FROM testapp_tag WHERE id = {pk}")
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "VERIFY": 1.0}
+    assert read() is None
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "VERIFY": 0.0}
+    tags.create(pk=pk, name="again")
+    assert read().name == "again"

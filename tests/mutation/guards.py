@@ -32,6 +32,9 @@ PROMISE = "querycache/generations.py"
 STATE = "querycache/transactions.py"
 WRITES = "querycache/invalidation.py"
 READS = "querycache/reads.py"
+PLANS = "querycache/plans.py"
+PINS = "querycache/pins.py"
+SCOPES = "tests/integration/test_scopes.py"
 
 GUARDS = [
     Guard(
@@ -79,8 +82,8 @@ GUARDS = [
     Guard(
         "a generation that is not there is not left out",
         PROMISE,
-        "    if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:\n",
-        "    if False:\n",
+        '    if is_fenced:\n        return Look(None, b"")\n',
+        "",
         (OUTAGE, "an_empty_generation"),
     ),
     Guard(
@@ -359,7 +362,7 @@ GUARDS = [
     Guard(
         "a write in the meantime explains a difference",
         READS,
-        "        if generations.look(plan.key, plan.dependencies).tokens == tokens:\n",
+        "        if tokens and generations.look(plan.key, plan.dependencies).tokens == tokens:\n",
         "        if True:\n",
         (VERIFICATION, "explains_a_difference"),
     ),
@@ -435,9 +438,9 @@ GUARDS = [
     ),
     Guard(
         "a write to another database of the server is published there",
-        WRITES,
-        ", databases=change.databases)",
-        ")",
+        "querycache/databases.py",
+        "        for place in [self._location, *map(self._locate, sorted(change.databases))]:\n",
+        "        for place in [self._location]:\n",
         (SESSIONS, "another_database_of_the_server"),
     ),
     Guard(
@@ -457,7 +460,7 @@ GUARDS = [
     Guard(
         "what atomic() has written in a test is published when it has ended",
         READS,
-        "        generations.renew(database.changed(tables, everything=written.everything))\n",
+        "        generations.renew(database.changed(state.written()))\n",
         "",
         (TESTING, "atomic_in_a_test"),
     ),
@@ -491,9 +494,9 @@ GUARDS = [
     ),
     Guard(
         "a table that is depended on is published",
-        "querycache/invalidation.py",
-        "change.tables & get_config().published",
-        "change.tables & get_config().tables.keys()",
+        "querycache/databases.py",
+        "change.touched & config.published",
+        "change.touched & config.tables.keys()",
         (DECLARED, "not_opted_in_may_be_depended_on"),
     ),
     Guard(
@@ -509,6 +512,104 @@ GUARDS = [
         "        sql.refuse_clock(params)\n",
         "        pass\n",
         ("tests/differential/test_reads.py", "not_cacheable"),
+    ),
+    Guard(
+        "a table that is named twice is not pinned",
+        PINS,
+        "    return named[table] == words == 1\n",
+        "    return True\n",
+        (SCOPES, "one_of_every_row"),
+    ),
+    Guard(
+        "a condition under an OR pins nothing",
+        PINS,
+        "        elif type(node) is exp.And:\n",
+        "        elif isinstance(node, exp.And | exp.Or):\n",
+        (SCOPES, "one_of_every_row"),
+    ),
+    Guard(
+        "a read of rows depends on writes of unknown rows",
+        PLANS,
+        "        scopes.append(Scope(table, name, ANY))\n",
+        "",
+        (SCOPES, "one_to_every_row"),
+    ),
+    Guard(
+        "a read of rows depends on rows that are inserted",
+        PLANS,
+        "            scopes.append(Scope(table, name, NEW))\n",
+        "            pass\n",
+        (SCOPES, "read_once_it_is"),
+    ),
+    Guard(
+        "only an answer with all its rows is untouched by those that are inserted",
+        PLANS,
+        "        return bool(rows)\n",
+        "        return True\n",
+        (SCOPES, "read_once_it_is"),
+    ),
+    Guard(
+        "an answer about a list is complete with as many rows",
+        PLANS,
+        " and len(rows) == values\n",
+        "\n",
+        (SCOPES, "read_once_it_is"),
+    ),
+    Guard(
+        "an aggregate of no rows is an answer",
+        PINS,
+        "    if any(not isinstance(function, harmless) for function in tree.find_all(exp.Func)):\n",
+        "    if False:\n",
+        (SCOPES, "may_be_one_that_is_inserted"),
+    ),
+    Guard(
+        "a transaction of many rows is one of all",
+        "querycache/scopes.py",
+        "        if count > MOST_VALUES or Scope(",
+        "        if Scope(",
+        (SCOPES, "of_many_rows"),
+    ),
+    Guard(
+        "a transaction reads the rows that it has written from the database",
+        STATE,
+        "        return bool(self._scopes) and any(",
+        "        return False and any(",
+        (SCOPES, "reads_what_it_has_written"),
+    ),
+    Guard(
+        "an UPDATE that sets the column does not tell rows by it",
+        "querycache/changes.py",
+        "        if pin.column.name not in pinned.sets:\n",
+        "        if True:\n",
+        (SCOPES, "one_to_every_row"),
+    ),
+    Guard(
+        "an INSERT that updates on conflict is a write of unknown rows",
+        "querycache/changes.py",
+        "    if updates_on_conflict(compiler):\n",
+        "    if False:\n",
+        (SCOPES, "one_to_every_row"),
+    ),
+    Guard(
+        "a signal by hand is one to every row",
+        WRITES,
+        "    if row in published.scopes:\n",
+        "    if row is not None:\n",
+        (SCOPES, "signal_by_hand"),
+    ),
+    Guard(
+        "a compiler that makes its SQL in its own way is watched",
+        WRITES,
+        "    if state.covered and not state.uncompiled:\n",
+        "    if state.covered:\n",
+        (SCOPES, "in_its_own_way"),
+    ),
+    Guard(
+        "a view shows other rows than those that are pinned",
+        PLANS,
+        "        if name in config.scopes and name not in of_views\n",
+        "        if name in config.scopes\n",
+        ("tests/unit/test_pins.py", "no_view"),
     ),
     Guard(
         "a function that writes in a raw write is seen",
