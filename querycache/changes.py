@@ -144,28 +144,6 @@ def row_of(model: type[Model], instance: Any, *, is_new: bool) -> Scope | None:
     return None if value is None else Scope(table, columns[0].name, value)
 
 
-def change_of_instance(instance: Model) -> Change:
-    """
-    Return what changes if just the row of an instance is changed, inserted or deleted.
-
-    Of its parents' tables, too. What of the row was there before nobody knows.
-    """
-    whole, scopes = set[str](), list[Scope]()
-    for model in [type(instance), *type(instance)._meta.all_parents]:
-        table, key = normalized_table(model._meta.db_table), model._meta.pk
-        columns = get_config().scopes.get(table)
-        value = None
-        if columns is not None and key is not None:
-            value = columns[0].value(getattr(instance, key.attname))
-        if columns is None or value is None:
-            whole.add(table)
-            continue
-        scopes += [Scope(table, columns[0].name, one) for one in (value, NEW)]
-        scopes += [Scope(table, column.name, ANY) for column in columns[1:]]
-    own = {scope.table for scope in scopes}
-    return Change(_followers(whole | own).union(whole), scopes=frozenset(scopes))
-
-
 def change_of_procedure(name: str, vendor: str) -> Change:
     """Return what a stored procedure changes: what the settings say, otherwise anything."""
     return _with_followers(statements.change_of(f"CALL {name}()", vendor))

@@ -130,7 +130,7 @@ def invalidate(*targets: Target, using: str | None = None) -> None:
     for target in targets:
         aliases, change = _change_of_target(target)
         for alias in [using] if using is not None else aliases:
-            changed[alias] = changed[alias].also(change.tables, change.scopes)
+            changed[alias] = changed[alias].also(change.tables)
     for alias, change in changed.items():
         invalidation.invalidate_change(change, alias)
 
@@ -152,7 +152,7 @@ def _change_of_target(target: Target) -> tuple[list[str], Change]:
         return [target.db], own.also(tables_in_tree(target.query))
     if isinstance(target, Model):
         alias = target._state.db
-        return [alias] if alias else list(connections), changes.change_of_instance(target)
+        return [alias] if alias else list(connections), changes.change_of_models([type(target)])
     if isinstance(target, type) and issubclass(target, Model):  # type: ignore[redundant-expr]
         return list(connections), changes.change_of_models([target])
     raise TypeError(f"expected a model, an instance, a queryset or a name, not {target!r}")

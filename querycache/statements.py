@@ -62,9 +62,9 @@ class Change:
             return self.tables
         return self.tables.union([scope.table for scope in self.scopes])
 
-    def also(self, tables: Iterable[str], scopes: Iterable[Scope] = ()) -> "Change":
-        """Return this change with more tables, and with scopes of others."""
-        return replace(self, tables=self.tables.union(tables), scopes=self.scopes.union(scopes))
+    def also(self, tables: Iterable[str]) -> "Change":
+        """Return this change with more tables."""
+        return replace(self, tables=self.tables.union(tables))
 
 
 NOTHING: Final = Change()

@@ -91,7 +91,6 @@ WRITES = {
     ),
     "delete": lambda tags, tag: tag.delete(),
     "delete of a queryset": lambda tags, tag: tags.filter(pk=tag.pk).delete(),
-    "invalidate": lambda tags, tag: invalidate(tag),
 }
 
 
@@ -146,6 +145,7 @@ BROAD_WRITES = {
     "a signal by hand": lambda tags: post_save.send(Tag, instance=tags.first(), using=tags.db),
     "a signal of no row": lambda tags: post_save.send(Tag, instance=None, using=tags.db),
     "invalidate": lambda tags: invalidate(Tag, using=tags.db),
+    "invalidate of an instance": lambda tags: invalidate(tags.first()),
     "bulk_create that updates": upsert,
     "delete of many": lambda tags: (
         tags.filter(name="one").delete()
