@@ -58,6 +58,7 @@ __all__ = [
     "in_transaction",
     "is_ordered",
     "is_snapshot",
+    "keeps_locks",
     "knows_outcome",
     "nodes_of",
     "parts_of",
@@ -174,6 +175,14 @@ def schema_of(connection: BaseDatabaseWrapper) -> tuple[Any, Any]:
     """Return the schema of the tenant that a connection of django-tenants is set to."""
     given = connection.__dict__
     return given.get("schema_name"), given.get("include_public_schema")
+
+
+def keeps_locks(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether a row that a SELECT locks stays locked, at least until the next statement."""
+    if connection.vendor not in {"postgresql", "mysql"} or not in_transaction(connection):
+        return False
+    # SQL may have turned on the server's own autocommit.
+    return connection.vendor != "mysql" or not connection.connection.get_autocommit()
 
 
 def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -1,6 +1,6 @@
 """What a write changes: from a write compiler, from a model, or from the text of a statement."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from querycache.statements import EVERYTHING, Change
 _STATEMENTS: Final = 4096
 _LONG_STATEMENT: Final = 4096
 """Characters. A longer statement holds its values in its text, and is hardly seen twice."""
+
+Before = Callable[[Sequence[Column], Column, Sequence[Any]], Sequence[Sequence[Any]]]
+"""Is given columns, and the primary key with its values in rows; returns the rows it has found."""
 
 _changes: Memory[tuple[str, str], Change] = Memory(_STATEMENTS)
 
@@ -60,12 +63,13 @@ def change_of_query(statement: Any) -> Change:
 
 
 def change_of_compiler(
-    compiler: SQLCompiler, compiled: Any, values: Mapping[str, Sequence[Any]]
+    compiler: SQLCompiler, compiled: Any, values: Mapping[str, Sequence[Any]], before: Before
 ) -> Change:
     """
     Return what the statement of an INSERT, UPDATE or DELETE compiler changes.
 
-    ``compiled`` is what it has compiled, and ``values`` those of an INSERT, by column.
+    ``compiled`` is what it has compiled, and ``values`` those of an INSERT, by column. ``before``
+    looks what rows have in some columns before the statement, and keeps others from changing them.
     """
     meta = compiler.query.get_meta()
     table, scopes = normalized_table(meta.db_table), list[Scope]()
@@ -73,7 +77,7 @@ def change_of_compiler(
         if isinstance(compiler, SQLInsertCompiler):
             scopes = _scopes_of_insert(compiler, table, columns, values)
         else:
-            scopes = _scopes_of_write(compiler, table, columns, compiled)
+            scopes = _scopes_of_write(compiler, table, columns, compiled, before)
     others = set() if scopes else {table}
     if isinstance(compiler, SQLDeleteCompiler):
         # Of a table whose rows go along with its own rows, any row may be one of them.
@@ -83,13 +87,13 @@ def change_of_compiler(
 
 
 def _scopes_of_write(
-    compiler: SQLCompiler, table: str, columns: tuple[Column, ...], compiled: Any
+    compiler: SQLCompiler, table: str, columns: tuple[Column, ...], compiled: Any, before: Before
 ) -> list[Scope]:
     """
     Return the scopes that the rows of an UPDATE or a DELETE leave, are in and come into.
 
-    Nothing if no column tells the rows. By a column that it sets it does not: nobody knows what
-    the rows had in it before.
+    Nothing if no column tells the rows. A column that is set does not tell them, unless the rows
+    themselves are known, and so what they had in it before.
     """
     statement, params = compiled
     if "WHERE" not in statement:
@@ -97,19 +101,48 @@ def _scopes_of_write(
     pinned = pins_of_write(statement, compiler.connection.vendor, table, columns)
     if pinned is None or pinned.parameters != len(params):
         return []
-    known: dict[str, list[Scope]] = {}
+    values: dict[str, set[int | str]] = {}
     for pin in pinned.pins:
-        values = [pin.column.value(params[position]) for position in pin.positions]
         if pin.column.name not in pinned.sets:
-            known[pin.column.name] = [
-                Scope(table, pin.column.name, value) for value in values if value is not None
-            ]
-            if None in values:
-                del known[pin.column.name]
-    scopes: list[Scope] = []
-    for column in columns if known else ():
-        scopes += known.get(column.name) or [Scope(table, column.name, ANY)]
-    return scopes
+            found = {pin.column.value(params[position]) for position in pin.positions}
+            if None not in found:
+                values[pin.column.name] = {value for value in found if value is not None}
+    key, *others = columns
+    unknown = [column for column in others if column.name not in values]
+    if unknown and key.name in values:
+        pin = next(pin for pin in pinned.pins if pin.column == key)
+        rows = before(unknown, key, [params[position] for position in pin.positions])
+        if len(rows) == len(values[key.name]):  # otherwise one may yet be inserted
+            values |= _values_of_rows(unknown, rows, pinned.sets, params)
+    if not values:
+        return []
+    return [
+        Scope(table, column.name, value)
+        for column in columns
+        for value in values.get(column.name, {ANY})
+    ]
+
+
+def _values_of_rows(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Any]],
+    sets: Mapping[str, int | None],
+    params: Sequence[Any],
+) -> dict[str, set[int | str]]:
+    """Return what rows have in columns before and after an UPDATE, as far as that is known."""
+    values: dict[str, set[int | str]] = {}
+    for number, column in enumerate(columns):
+        # NULL is equal to nothing, not in the scope of any value.
+        found = {column.value(row[number]) for row in rows if row[number] is not None}
+        if column.name in sets:
+            position = sets[column.name]
+            if position is None:
+                continue
+            if params[position] is not None:
+                found.add(column.stored(params[position]))
+        if None not in found:
+            values[column.name] = {value for value in found if value is not None}
+    return values
 
 
 def _scopes_of_insert(

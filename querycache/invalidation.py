@@ -7,7 +7,7 @@ is decided here, once: around the statement in autocommit, around COMMIT in a tr
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -20,15 +20,18 @@ from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
     SQLCompiler,
+    SQLDeleteCompiler,
     commit_again,
     compiles_anew,
     has_no_transaction,
     in_transaction,
+    keeps_locks,
     knows_outcome,
     values_prepared,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
+from querycache.scopes import Column
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
@@ -231,7 +234,8 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             state.covered = state.uncompiled = False
             with values_prepared(compiler) as values:
                 compiled = as_sql(*args, **kwargs)
-            change = changes.change_of_compiler(compiler, compiled, values)
+            before = functools.partial(rows_before, compiler, state)
+            change = changes.change_of_compiler(compiler, compiled, values, before)
             watched.enter_context(watching(connection, state, change))
             state.covered = True
             return compiled
@@ -248,6 +252,36 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
                 compiles_anew(compiler)
 
     return write
+
+
+def rows_before(
+    compiler: SQLCompiler,
+    state: ConnectionState,
+    columns: Sequence[Column],
+    key: Column,
+    keys: Sequence[Any],
+) -> Sequence[Sequence[Any]]:
+    """
+    Return what the rows of a write have in some columns, and lock them until it has come.
+
+    Nothing where they cannot be locked: then another writer may change them in between.
+
+        SELECT(1) UPDATE COMMIT(2) UPDATE(1): what 2 has written is changed, and 1 has not seen it
+    """
+    connection = compiler.connection
+    if not keeps_locks(connection):
+        return []
+    quoted = connection.ops.quote_name
+    names = ", ".join([quoted(column.name) for column in columns])
+    table, places = quoted(compiler.query.get_meta().db_table), ", ".join(["%s"] * len(keys))
+    # As strong as the lock of an UPDATE, which lets others insert rows that point to this one.
+    weak = connection.vendor == "postgresql" and not isinstance(compiler, SQLDeleteCompiler)
+    lock = "FOR NO KEY UPDATE" if weak else "FOR UPDATE"
+    statement = f"SELECT {names} FROM {table} WHERE {quoted(key.name)} IN ({places}) {lock}"  # noqa: S608
+    with connection.cursor() as cursor:
+        state.cover(cursor.execute, statement, keys)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+        return rows
 
 
 # Cursors ------------------------------------------------------------------------------------------

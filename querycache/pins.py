@@ -63,11 +63,15 @@ NO_PINS: Final = Pinned()
 
 
 class PinnedWrite(NamedTuple):
-    """The pins of an UPDATE or a DELETE, one for a column, and the columns that it sets."""
+    """
+    The pins of an UPDATE or a DELETE, and the columns that it sets.
+
+    Each column to the position of its new value, or to None if that is not a parameter.
+    """
 
     pins: tuple[Pin, ...]
     parameters: int
-    sets: frozenset[str]
+    sets: Mapping[str, int | None]
 
 
 _MOST_PARAMETERS: Final = 500
@@ -194,7 +198,7 @@ def pins_of_write(
     return pinned
 
 
-_UNKNOWN: Final = PinnedWrite((), -1, frozenset())
+_UNKNOWN: Final = PinnedWrite((), -1, {})
 
 
 def _pins_of_write(
@@ -217,17 +221,16 @@ def _pins_of_write(
     return PinnedWrite(pins, parameters, sets) if pins else None
 
 
-def _columns_set(tree: "exp.Expr") -> frozenset[str] | None:
+def _columns_set(tree: "exp.Expr") -> dict[str, int | None] | None:
     """Return the columns that an UPDATE sets, none for a DELETE; None if that is not understood."""
     from sqlglot import exp
 
-    columns = set()
+    columns = {}
     for part in tree.args.get("expressions") or []:
         if not isinstance(part, exp.EQ) or not isinstance(part.this, exp.Column):
             return None
-        columns.add(part.this.name)
-    is_understood = bool(columns) or isinstance(tree, exp.Delete)
-    return frozenset(columns) if is_understood else None
+        columns[part.this.name] = _position(part.expression)
+    return columns if columns or isinstance(tree, exp.Delete) else None
 
 
 def forget_pins() -> None:

@@ -9,7 +9,7 @@ from django.db.models import Count, F, Q, Value
 from django.db.models.signals import post_delete, post_save
 from django.db.models.sql import UpdateQuery
 
-from querycache import explain, invalidate, invalidation
+from querycache import bypass, explain, invalidate, invalidation
 from querycache.recorder import record_reads
 from querycache.scopes import MOST_VALUES
 from tests.testapp.models import (
@@ -593,6 +593,106 @@ def test_a_write_that_does_not_tell_old_and_new_values_is_one_to_all(
     reads.fill(books_of(other), books_of(one))
     write(books, one.books.get(), other)
     assert reads.outcomes() == ["miss", "miss"]
+
+
+KNOWN_ROWS = {
+    "save": (lambda books, book, other: book.save(), ["miss", "hit", "hit"]),
+    "save with another value": (
+        lambda books, book, other: save_of(book, other),
+        ["miss", "miss", "hit"],
+    ),
+    "update": (
+        lambda books, book, other: books.filter(pk=book.pk).update(author=other),
+        ["miss", "miss", "hit"],
+    ),
+    "bulk_update": (
+        lambda books, book, other: books.bulk_update([book], ["pages"]),
+        ["miss", "hit", "hit"],
+    ),
+    "delete": (
+        lambda books, book, other: books.filter(pk=book.pk).delete(),
+        ["miss", "hit", "hit"],
+    ),
+    "update of an expression": (
+        lambda books, book, other: books.filter(pk=book.pk).update(author=F("author")),
+        ["miss", "miss", "miss"],
+    ),
+    "update of a row that is not there": (
+        lambda books, book, other: books.filter(pk__in=[book.pk, 9999]).update(pages=1),
+        ["miss", "miss", "miss"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "outcomes"), KNOWN_ROWS.values(), ids=KNOWN_ROWS)
+def test_a_write_to_known_rows_in_a_transaction_asks_for_their_old_values(
+    using, by_author, reads, write, outcomes
+):
+    if connections[using].vendor == "sqlite":
+        outcomes = ["miss", "miss", "miss"]  # it cannot lock a row
+    one, other = by_author
+    third = Author.objects.using(using).create(name="c")
+    # Which would be set to NULL by another condition.
+    book = one.books.create(name="to be written", pages=5)
+    reads.fill(books_of(one), books_of(other), books_of(third))
+    with transaction.atomic(using=using):
+        book.pages = 6
+        write(Book.objects.using(using), book, other)
+    assert reads.outcomes() == outcomes
+    with bypass():
+        truth = [read() for read in reads._reads]
+    assert [read() for read in reads._reads] == truth
+
+
+@pytest.mark.parametrize("write", ["update", "delete"])
+def test_a_row_whose_old_values_are_known_is_locked_until_it_is_written(using, by_author, write):
+    if connections[using].vendor == "sqlite":
+        pytest.skip("it cannot lock a row")
+    book = by_author[0].books.get()
+    seen = []
+
+    def take():
+        with transaction.atomic(using=using):
+            Book.objects.using(using).select_for_update(nowait=True).get(pk=book.pk)
+
+    def look(execute, sql, params, many, context):
+        if sql.startswith(("UPDATE", "DELETE")) and "testapp_book" in sql.split("WHERE")[0]:
+            with pytest.raises(DatabaseError):
+                elsewhere_raising(take)
+            seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with transaction.atomic(using=using), connections[using].execute_wrapper(look):
+        books = Book.objects.using(using).filter(pk=book.pk)
+        books.update(author=by_author[1]) if write == "update" else books._raw_delete(using)
+    assert len(seen) == 1
+
+
+def elsewhere_raising(function):
+    def catch():
+        try:
+            function()
+        except DatabaseError as error:
+            return error
+        return None
+
+    error = elsewhere(catch)
+    if error is not None:
+        raise error
+
+
+def test_a_transaction_that_a_savepoint_takes_back_leaves_what_is_there(using, by_author, reads):
+    one, other = by_author
+    book = one.books.get()
+    reads.fill(books_of(one), books_of(other))
+    with transaction.atomic(using=using):
+        with transaction.atomic(using=using):
+            save_of(book, other)
+            transaction.set_rollback(True, using=using)
+        assert books_of(one)() == [("book", 100)]
+        Book.objects.using(using).filter(pk=book.pk).update(author=other)
+    assert books_of(one)() == []
+    assert books_of(other)() == [("book", 100)] * 2
 
 
 def test_a_row_without_a_value_is_in_the_scope_of_none(using, by_author, reads):
