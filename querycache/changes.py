@@ -132,16 +132,13 @@ def _values_of_rows(
     """Return what rows have in columns before and after an UPDATE, as far as that is known."""
     values: dict[str, set[int | str]] = {}
     for number, column in enumerate(columns):
-        # NULL is equal to nothing, not in the scope of any value.
-        found = {column.value(row[number]) for row in rows if row[number] is not None}
+        found = column.stored([row[number] for row in rows])
+        new: set[int | str] | None = set()
         if column.name in sets:
             position = sets[column.name]
-            if position is None:
-                continue
-            if params[position] is not None:
-                found.add(column.stored(params[position]))
-        if None not in found:
-            values[column.name] = {value for value in found if value is not None}
+            new = None if position is None else column.stored([params[position]])
+        if found is not None and new is not None:
+            values[column.name] = found | new
     return values
 
 
@@ -158,12 +155,10 @@ def _scopes_of_insert(
     scopes = [Scope(table, key.name, NEW)]
     for column in others:
         inserted = values.get(column.name, ())
-        # NULL is equal to nothing, not in the scope of any value.
-        found = {column.stored(value) for value in inserted if value is not None}
-        if len(inserted) != len(compiler.query.objs) or None in found:
-            scopes.append(Scope(table, column.name, ANY))
-        else:
-            scopes += [Scope(table, column.name, value) for value in found if value is not None]
+        found = column.stored(inserted) if len(inserted) == len(compiler.query.objs) else None
+        scopes += [
+            Scope(table, column.name, value) for value in ({ANY} if found is None else found)
+        ]
     return scopes
 
 

@@ -234,9 +234,11 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             state.covered = state.uncompiled = False
             with values_prepared(compiler) as values:
                 compiled = as_sql(*args, **kwargs)
-            before = functools.partial(rows_before, compiler, state)
-            change = changes.change_of_compiler(compiler, compiled, values, before)
-            watched.enter_context(watching(connection, state, change))
+            # A child that has none of the columns to be updated has no statement either.
+            if compiled[:1] != ("",):
+                before = functools.partial(rows_before, compiler, state)
+                change = changes.change_of_compiler(compiler, compiled, values, before)
+                watched.enter_context(watching(connection, state, change))
             state.covered = True
             return compiled
 
@@ -372,7 +374,9 @@ def wrap_rollback(rollback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(rollback)
     def forgetting_rollback(connection: BaseDatabaseWrapper) -> None:
         rollback(connection)
-        state_of(connection).forget(takes_back=takes_back(connection, rolls_back=True))
+        state = state_of(connection)
+        state.forget(takes_back=takes_back(connection, rolls_back=True))
+        state.published = NOTHING
 
     return forgetting_rollback
 

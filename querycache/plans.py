@@ -97,7 +97,7 @@ def scopes_of(shape: Shape, params: Sequence[Any]) -> tuple[Scope, ...]:
         return ()
     scopes: list[Scope] = []
     for table, column, positions, is_key in pinned.pins:
-        name, limits = column
+        name, limits, _ = column
         values: dict[int | str | None, None] = {}
         for position in positions:
             parameter = params[position]

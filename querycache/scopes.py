@@ -36,12 +36,13 @@ class Column(NamedTuple):
     """
     A column whose values the database compares exactly: of whole numbers, or of UUIDs.
 
-    Numbers within ``limits`` are stored as they are; beyond, MySQL may store another one. A column
-    of UUIDs has none.
+    Numbers within ``limits`` are stored as they are; beyond, MySQL may store another one, and so it
+    may for NULL in a column that does not take it. A column of UUIDs has no limits.
     """
 
     name: str
     limits: tuple[int, int] | None
+    takes_null: bool = False
 
     def value(self, parameter: Any) -> int | str | None:
         """Return what names the value of a parameter, None if its type is not the expected one."""
@@ -55,13 +56,27 @@ class Column(NamedTuple):
             NUMBERS.add(kind)
         return int.__int__(parameter) if kind in NUMBERS else None
 
-    def stored(self, parameter: Any) -> int | str | None:
-        """Return what names the value that is stored for a parameter, None if nobody knows it."""
-        value = self.value(parameter)
-        if isinstance(value, str) or value is None or self.limits is None:
-            return value
+    def stored(self, parameters: Iterable[Any]) -> set[int | str] | None:
+        """
+        Return what names the values that are stored for parameters, None if nobody knows.
+
+        Without NULL: it is equal to nothing, and in the scope of no value.
+        """
+        values: set[int | str] = set()
+        for parameter in parameters:
+            if parameter is None and self.takes_null:
+                continue
+            value = self.value(parameter)
+            if value is None or not self._has_room_for(value):
+                return None
+            values.add(value)
+        return values
+
+    def _has_room_for(self, value: int | str) -> bool:
+        if self.limits is None or isinstance(value, str):
+            return True
         least, most = self.limits
-        return value if least <= value <= most else None
+        return least <= value <= most
 
 
 NUMBERS: Final[set[type]] = {int}
@@ -81,7 +96,7 @@ def column_of(field: "Field[Any, Any]") -> Column | None:
         target = target.target_field
     if type(target) not in _LIMITS or field.column is None:
         return None
-    return Column(field.column, _LIMITS[type(target)])
+    return Column(field.column, _LIMITS[type(target)], field.null)
 
 
 _SMALL, _PLAIN, _BIG = (-(2**15), 2**15 - 1), (-(2**31), 2**31 - 1), (-(2**63), 2**63 - 1)

@@ -69,6 +69,7 @@ class ConnectionState:
     def forget_session(self) -> None:
         """Begin anew: the connection is closed."""
         self._session_snapshot = self._session_opened = False
+        self.published = NOTHING
         self.session = Session()
         """What the session was told by statements."""
         self.forget()

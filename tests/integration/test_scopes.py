@@ -343,6 +343,18 @@ def test_a_signal_by_hand_after_that_of_the_row_is_one_to_every_row(using, tags,
     assert reads.outcomes() == ["miss"]
 
 
+def test_a_signal_by_hand_after_a_rollback_is_not_that_of_what_was_taken_back(
+    using, tags, two, reads
+):
+    reads.fill(get(tags, two[0].pk))
+    with transaction.atomic(using=using):
+        tags.filter(pk=two[0].pk).update(name="lost")
+        transaction.set_rollback(True, using=using)
+    assert reads.outcomes() == ["hit"]
+    post_save.send(Tag, instance=two[0], created=False, using=using)
+    assert reads.outcomes() == ["miss"]
+
+
 def test_several_rows_are_deleted_with_a_signal_for_each(using, tags, two, reads):
     third = tags.create(name="three")
     reads.fill(*(get(tags, tag.pk) for tag in (third, *two)))
@@ -427,6 +439,10 @@ def test_parents_and_children_of_multi_table_inheritance_are_told_apart_by_row(u
     objects.filter(pk=one.pk).update(name="newer", subject="newest")
     assert parents.get(pk=one.pk).name == "newer"
     assert objects.get(pk=one.pk).subject == "newest"
+    reads.fill(lambda: objects.get(pk=other.pk), lambda: parents.get(pk=other.pk))
+    parents.filter(pk=one.pk).update(name="new")
+    Textbook.objects.using(using).filter(pk=one.pk).update(subject="new")
+    assert reads.outcomes() == ["miss", "hit"]  # the first depends on all parents
     one.delete()
     assert not parents.filter(pk=one.pk).exists()
 

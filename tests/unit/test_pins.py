@@ -243,9 +243,14 @@ def test_the_numbers_of_psycopg_are_numbers():
 
 
 def test_a_number_that_the_column_has_no_room_for_is_stored_as_nobody_knows_what():
-    assert KIND.stored(2**31 - 1) == 2**31 - 1
-    assert KIND.stored(2**31) is None
+    assert KIND.stored([2**31 - 1, 5]) == {2**31 - 1, 5}
+    assert KIND.stored([2**31, 5]) is None
     assert KIND.value(2**31) == 2**31
+
+
+def test_null_is_stored_where_the_column_takes_it():
+    assert KIND.stored([None, 5]) is None
+    assert KIND._replace(takes_null=True).stored([None, 5]) == {5}
 
 
 def test_a_list_is_known_by_its_different_values():
