@@ -145,9 +145,9 @@ GUARDS = [
     Guard(
         "a rollback publishes nothing",
         WRITES,
-        "        rollback(connection)\n        state_of",
+        "        rollback(connection)\n        state = state_of",
         "        with publishing(connection, state_of(connection).written()):\n"
-        "            rollback(connection)\n        state_of",
+        "            rollback(connection)\n        state = state_of",
         (TRANSACTIONS, "a_rollback_publishes_nothing"),
     ),
     Guard(
