@@ -90,7 +90,7 @@ class Database:
         if change.everything:
             places = [self._location, *map(self._locate, sorted(change.databases))]
             return tuple(_name(place, _ANY_TABLE) for place in places)
-        if change.scopes or change.databases:
+        if change.scopes or change.databases or len(change.tables) != 1:
             return tuple(self._changed(change))
         names = self._names_of_changes.get(change.tables)
         if names is None:

@@ -275,6 +275,8 @@ def _pins(tree: "exp.Expr", columns: Mapping[str, Iterable[Column]]) -> Iterator
         for number, column in enumerate(of_table)
     }
     where = tree.args.get("where")
+    if tree.find(exp.Xor):  # which sqlglot takes to bind as AND does
+        return
     for condition in _conjuncts(where.this) if where is not None and known else ():
         column, values = _sides(condition)
         if not isinstance(column, exp.Column) or set(_given(column)) != {"this", "table"}:

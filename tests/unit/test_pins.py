@@ -114,6 +114,13 @@ def test_what_only_some_databases_have_pins_nothing(statement):
     assert pins_of(statement, "postgresql") == []
 
 
+def test_what_mysql_takes_for_another_operator_pins_nothing():
+    assert pins_of("SELECT t.x FROM t WHERE t.x XOR t.y AND t.id = %s", "mysql") == []
+    assert pins_of("SELECT t.x FROM t WHERE t.x || t.id = %s", "mysql") == []
+    assert pins_of("SELECT t.x FROM t WHERE t.x = t.id = %s", "mysql") == []
+    assert pins_of("SELECT t.x FROM t WHERE t.id <=> %s", "mysql") == []
+
+
 def test_a_comment_that_mysql_runs_pins_nothing():
     assert pins_of("SELECT t.x FROM t WHERE t.id = %s /*! OR 1 = 1 */", "mysql") == []
 
