@@ -127,7 +127,7 @@ def _with_entry(explanation: Explanation, plan: reads.Plan) -> Explanation:
 
 def _depends_on(plan: reads.Plan) -> tuple[str, ...]:
     """Name the tables that a query depends on, and the scopes of others."""
-    scopes = (named(scope) for scope in plan.scopes if scope.value not in _WRITES)
+    scopes = (_named(scope) for scope in plan.scopes if scope.value not in _WRITES)
     return (*_whole_tables(plan), *scopes)
 
 
@@ -139,14 +139,14 @@ def _whole_tables(plan: reads.Plan) -> list[str]:
 def _causes(plan: reads.Plan) -> list[str]:
     """Say of each dependency, in their order, what changes it."""
     writes = [f"a write to {table}" for table in _whole_tables(plan)]
-    writes += [f"{_WRITES.get(scope.value, 'a write')} to {named(scope)}" for scope in plan.scopes]
+    writes += [f"{_WRITES.get(scope.value, 'a write to')} {_named(scope)}" for scope in plan.scopes]
     return ["a flush", "a write that may have changed any table", *writes]
 
 
-_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows", NEW: "an INSERT"}
+_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows to", NEW: "an INSERT into"}
 
 
-def named(scope: Scope) -> str:
+def _named(scope: Scope) -> str:
     """Return what a scope is called: a table, or its rows where a column has a value."""
     if scope.value in _WRITES:
         return scope.table

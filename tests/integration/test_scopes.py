@@ -529,7 +529,7 @@ def test_explain_says_which_write_a_read_of_rows_has_died_of(tags, two):
     absent = tags.filter(pk=9999)
     list(absent)
     tags.create(name="three")
-    assert explain(absent).died == "an INSERT to testapp_tag"
+    assert explain(absent).died == "an INSERT into testapp_tag"
 
 
 # Other columns ------------------------------------------------------------------------------------
