@@ -5,7 +5,9 @@ Checked on Django 5.2, 6.0 and 6.1; ``tests/unit/test_django.py`` fails clearly 
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from operator import attrgetter
 from types import FunctionType, GetSetDescriptorType
@@ -18,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import ForeignObject, Model, QuerySet
 from django.db.models.base import ModelState
+from django.db.models.constants import OnConflict
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import (
@@ -80,6 +83,7 @@ __all__ = [
     "is_set_by_writing",
     "is_snapshot",
     "is_test_environment",
+    "keeps_locks",
     "known_related",
     "knows_outcome",
     "model_of",
@@ -95,6 +99,8 @@ __all__ = [
     "set_columns",
     "sets_fields_cache",
     "table_names",
+    "updates_on_conflict",
+    "values_prepared",
 ]
 
 
@@ -118,6 +124,33 @@ def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exc
 def compiles_anew(compiler: SQLCompiler) -> None:
     """Take back ``compiled_as``."""
     del compiler.as_sql
+
+
+@contextmanager
+def values_prepared(compiler: SQLCompiler) -> Iterator[dict[str, list[Any]]]:
+    """Return, by column, the values that an INSERT compiles in the block, as they are sent."""
+    values: defaultdict[str, list[Any]] = defaultdict(list)
+    if not isinstance(compiler, SQLInsertCompiler):
+        yield values
+        return
+    prepare = compiler.prepare_value
+
+    def prepare_value(field: Any, value: Any) -> Any:
+        prepared = prepare(field, value)
+        values[field.column].append(prepared)
+        return prepared
+
+    compiler.prepare_value = prepare_value  # type: ignore[method-assign]
+    try:
+        yield values
+    finally:
+        del compiler.prepare_value
+
+
+def updates_on_conflict(compiler: SQLInsertCompiler) -> bool:
+    """Say whether an INSERT may change rows that are there already."""
+    on_conflict = compiler.query.on_conflict  # type: ignore[attr-defined]
+    return on_conflict not in {None, OnConflict.IGNORE}
 
 
 Columns = dict[str, Any]
@@ -227,6 +260,14 @@ def schema_of(connection: BaseDatabaseWrapper) -> tuple[Any, Any]:
     """Return the schema of the tenant that a connection of django-tenants is set to."""
     given = connection.__dict__
     return given.get("schema_name"), given.get("include_public_schema")
+
+
+def keeps_locks(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether a row that a SELECT locks stays locked, at least until the next statement."""
+    if connection.vendor not in {"postgresql", "mysql"} or not in_transaction(connection):
+        return False
+    # SQL may have turned on the server's own autocommit.
+    return connection.vendor != "mysql" or not connection.connection.get_autocommit()
 
 
 def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:

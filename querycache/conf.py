@@ -8,7 +8,9 @@ A wrong setting never breaks a site: what is wrong is left out (its models are n
 import difflib
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeGuard
 
 from django.apps import apps
@@ -32,6 +34,7 @@ from querycache.options import (
     Table,
     normalized_table,
 )
+from querycache.scopes import Column, column_of, key_of_model
 
 
 @functools.cache
@@ -79,6 +82,7 @@ def read_settings(raw: Any) -> Config:
         local_bytes=_read_local(raw.get("LOCAL", {}), problems),
         checks_plans=_read_flag(raw.get("CHECK_PLANS", False), problems),
         refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
+        scopes=_columns_of_scopes(options, tables.keys() - depends_on.keys(), problems),
         problems=tuple(problems),
     )
 
@@ -269,15 +273,74 @@ def _read_options(
         problem = f"{where}['DELETE_SIGNAL'] is {delete_signal!r}."
         wrong.append(Problem("E009", problem, "Give True or False."))
     depends_on = _read_labels(value.get("DEPENDS_ON", []), f"{where}['DEPENDS_ON']", "E016", wrong)
+    scopes = value.get("SCOPES", ())
+    if not isinstance(scopes, list | tuple) or not all(isinstance(name, str) for name in scopes):
+        problem = f"{where}['SCOPES'] is {scopes!r}."
+        wrong.append(Problem("E019", problem, _HINT_OF_SCOPES))
     problems.extend(wrong)
     if wrong:
         return None
     return ModelOptions(
-        pattern, float(ttl), float(max_stale), max_rows, max_bytes, depends_on, delete_signal
+        pattern,
+        float(ttl),
+        float(max_stale),
+        max_rows,
+        max_bytes,
+        depends_on,
+        delete_signal,
+        tuple(scopes),
     )
 
 
-_OPTIONS = ("TTL", "MAX_STALE", "MAX_ROWS", "MAX_BYTES", "DEPENDS_ON", "DELETE_SIGNAL")
+_OPTIONS = ("TTL", "MAX_STALE", "MAX_ROWS", "MAX_BYTES", "DEPENDS_ON", "DELETE_SIGNAL", "SCOPES")
+_HINT_OF_SCOPES = (
+    "Give a list of fields of the model that hold whole numbers or UUIDs, or are foreign keys to "
+    'such, as in ["category"].'
+)
+
+
+def _columns_of_scopes(
+    options_of: Mapping[type[Model], ModelOptions],
+    tables: AbstractSet[str],
+    problems: list[Problem],
+) -> dict[str, tuple[Column, ...]]:
+    """
+    Map each table to the columns whose values are scopes: its primary key, and what SCOPES names.
+
+    A table that several models share has none, since one of them may have another primary key.
+    """
+    owners = Counter(
+        normalized_table(model._meta.db_table)
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy
+    )
+    columns: dict[str, tuple[Column, ...]] = {}
+    unused = {(one.pattern, name) for one in options_of.values() for name in one.scopes}
+    for model, options in options_of.items():
+        table = normalized_table(model._meta.db_table)
+        if model._meta.proxy or table not in tables or owners[table] != 1:
+            continue
+        key = key_of_model(model)
+        found = {} if key is None else {key.name: key}
+        fields = {field.name: field for field in model._meta.local_concrete_fields}
+        for name in options.scopes:
+            column = column_of(fields[name]) if name in fields else None
+            if name in fields:
+                unused.discard((options.pattern, name))
+            if name in fields and (column is None or key is None):
+                what = "primary key" if key is None else f"field {name!r}"
+                problem = f"SCOPES of {options.pattern!r}: {model._meta.label} has a {what} that "
+                problems.append(
+                    Problem("E019", f"{problem}cannot tell its rows apart.", _HINT_OF_SCOPES)
+                )
+            elif column is not None:
+                found.setdefault(column.name, column)
+        if key is not None:
+            columns[table] = tuple(found.values())
+    for pattern, name in sorted(unused):
+        problem = f"SCOPES of {pattern!r}: no model has a field {name!r} of its own."
+        problems.append(Problem("E019", problem, _HINT_OF_SCOPES))
+    return columns
 
 
 def _read_labels(raw: Any, where: str, problem: str, problems: list[Problem]) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from django.db import connections
 from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
+from querycache.scopes import ANY, NEW, Scope
+from querycache.statements import Change
 
 EPOCH: Final = "epoch"
 """The dependency of every entry in the store; a new token for it is a flush."""
@@ -34,13 +37,17 @@ class Database:
     all. A replica is its primary.
     """
 
-    __slots__ = ("_location", "_names", "_primary", "session")
+    __slots__ = (
+        "_location", "_names", "_names_of_changes", "_names_of_columns", "_primary", "session",
+    )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper, name: Any, apart: tuple[Any, ...]) -> None:
         given = connection.settings_dict
         self._primary = _primary_of(connection)
         self._location = self._locate(name)
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._names_of_changes: dict[frozenset[str], tuple[str, ...]] = {}
+        self._names_of_columns: dict[tuple[str, str], str] = {}
         self.session = _digest(
             self._location,
             given.get("USER"),
@@ -54,30 +61,69 @@ class Database:
     def _locate(self, name: Any) -> bytes:
         return _digest(self._primary.vendor, *_location(self._primary, name))
 
-    def dependencies(self, tables: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the names, in the store, of all that a read of these tables depends on."""
-        names = self._names.get(tables)
-        if names is None:
-            names = (EPOCH, *self.changed((_ANY_TABLE, *tables)))
-            self._names[tables] = names
-        return names
-
-    def changed(
-        self,
-        tables: Sequence[str],
-        *,
-        everything: bool = False,
-        databases: Iterable[str] = (),
+    def dependencies(
+        self, tables: tuple[str, ...], scopes: tuple[Scope, ...] = ()
     ) -> tuple[str, ...]:
         """
-        Return the names of what a change of these tables, or of any table, makes stale.
+        Return the names, in the store, of all that a read of these tables depends on.
 
-        ``databases`` are others of the same server in which they may lie.
+        Of the tables of ``scopes``, on these scopes only: their names come last.
         """
-        if everything:
-            tables = (_ANY_TABLE,)
-        locations = [self._location, *map(self._locate, sorted(databases))]
-        return tuple(_digest(place, table).hex() for place in locations for table in tables)
+        if scopes:
+            tables = tuple(sorted(set(tables).difference(map(_TABLE_OF, scopes))))
+        names = self._names.get(tables)
+        if names is None:
+            found = [_name(self._location, table) for table in (_ANY_TABLE, *tables)]
+            names = self._names[tables] = (EPOCH, *found)
+        if not scopes:
+            return names
+        found, known = [], self._names_of_columns
+        for table, column, value in scopes:
+            name = known.get((table, column))
+            if name is None:
+                name = known[table, column] = _name(self._location, table, column)
+            found.append(f"{name}:{value}")
+        return names + tuple(found)
+
+    def changed(self, change: Change) -> tuple[str, ...]:
+        """Return the names of what a change makes stale, as far as its tables are opted in."""
+        if change.everything:
+            places = [self._location, *map(self._locate, sorted(change.databases))]
+            return tuple(_name(place, _ANY_TABLE) for place in places)
+        if change.scopes or change.databases or len(change.tables) != 1:
+            return tuple(self._changed(change))
+        names = self._names_of_changes.get(change.tables)
+        if names is None:
+            names = self._names_of_changes[change.tables] = tuple(self._changed(change))
+        return names
+
+    def _changed(self, change: Change) -> Iterator[str]:
+        config = get_config()
+        tables = sorted(change.touched & config.published)
+        scopes = [
+            Scope(table, column.name, ANY)
+            for table in sorted(change.tables & config.scopes.keys())
+            for column in config.scopes[table]
+        ]
+        rest = (scope for scope in change.scopes if scope.table not in change.tables)
+        scopes += sorted((scope for scope in rest if scope.table in config.scopes), key=str)
+        for place in [self._location, *map(self._locate, sorted(change.databases))]:
+            for table in tables:
+                yield _name(place, table)
+            for scope in scopes:
+                yield f"{_name(place, scope.table, scope.column)}:{scope.value}"
+
+
+_TABLE_OF = attrgetter("table")
+
+
+def _name(location: bytes, *parts: str) -> str:
+    """Return what stands in the store for a table, or for a column of one; they are never one."""
+    return _digest(location, *parts).hex()
+
+
+OF_INSERTS: Final = f":{NEW}"
+"""So end the names of dependencies that an INSERT touches, and no change of rows that are there."""
 
 
 def _primary_of(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:

@@ -33,6 +33,10 @@ from querycache.exceptions import Reason, Uncacheable
 
 TOKEN_SIZE: Final = 16
 """Bytes of a generation's token."""
+WILDCARD: Final = bytes(TOKEN_SIZE)
+"""
+Stands in an entry in the place of the last token where any is as good: no token is ever like it.
+"""
 _SIGNATURE_SIZE: Final = 16
 
 

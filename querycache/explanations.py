@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import time
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -14,6 +14,7 @@ from querycache._django import MULTI
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.plans import Plan
+from querycache.scopes import ANY, NEW, Scope
 from querycache.transactions import state_of
 
 
@@ -22,6 +23,8 @@ class Explanation:
     """
     What querycache makes of a queryset that is about to be evaluated.
 
+    ``tables`` are those that it reads, ``depends_on`` what its answer is true about: some of them,
+    and of others a scope such as ``shop_product.id = 5``.
     ``reason`` and ``detail`` say why it is not cacheable. ``ttl`` is in seconds and ``ttl_source``
     where it comes from: a pattern of the settings, or ``cached()``; ``max_stale`` are the seconds
     that an answer may be old. ``cached`` says whether a fresh entry is in the store now, None if
@@ -35,6 +38,7 @@ class Explanation:
     detail: str = ""
     key: str = ""
     tables: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
     ttl: float | None = None
     ttl_source: str = ""
     max_stale: float = 0.0
@@ -61,7 +65,7 @@ class Explanation:
                 f"in the cache  {self._what_is_there()}",
                 f"TTL           {self.ttl:g} seconds, from {self.ttl_source!r}",
                 f"MAX_STALE     {self.max_stale:g} seconds",
-                f"depends on    {', '.join(self.tables)}",
+                f"depends on    {', '.join(self.depends_on)}",
                 f"key           {self.key}",
             ]
         )
@@ -101,6 +105,7 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
         using,
         key=plan.key,
         tables=plan.shape.tables,
+        depends_on=_depends_on(plan),
         ttl=plan.ttl,
         ttl_source=plan.ttl_source,
         max_stale=plan.max_stale,
@@ -125,7 +130,29 @@ def _with_entry(explanation: Explanation, plan: Plan) -> Explanation:
     return replace(explanation, cached=False, size=found.size, died=died)
 
 
+def _depends_on(plan: Plan) -> tuple[str, ...]:
+    """Name the tables that a query depends on, and the scopes of others."""
+    scopes = (_named(scope) for scope in plan.scopes if scope.value not in _WRITES)
+    return (*_whole_tables(plan), *scopes)
+
+
+def _whole_tables(plan: Plan) -> list[str]:
+    pinned = {scope.table for scope in plan.scopes}
+    return [table for table in plan.shape.tables if table not in pinned]
+
+
 def _causes(plan: Plan) -> list[str]:
     """Say of each dependency, in their order, what changes it."""
-    writes = [f"a write to {table}" for table in plan.shape.tables]
+    writes = [f"a write to {table}" for table in _whole_tables(plan)]
+    writes += [f"{_WRITES.get(scope.value, 'a write to')} {_named(scope)}" for scope in plan.scopes]
     return ["a flush", "a write that may have changed any table", *writes]
+
+
+_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows to", NEW: "an INSERT into"}
+
+
+def _named(scope: Scope) -> str:
+    """Return what a scope is called: a table, or its rows where a column has a value."""
+    if scope.value in _WRITES:
+        return scope.table
+    return f"{scope.table}.{scope.column} = {scope.value}"

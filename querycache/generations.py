@@ -34,11 +34,11 @@ from django.db import connections
 
 from querycache._django import BaseDatabaseWrapper
 from querycache.conf import get_config
-from querycache.databases import EPOCH
-from querycache.entries import TOKEN_SIZE, Loaded, decode, encode, is_fresh, tokens_of
+from querycache.databases import EPOCH, OF_INSERTS
+from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_fresh, tokens_of
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.local import Held, local
-from querycache.plans import Plan
+from querycache.plans import Plan, is_complete
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS, is_mark
@@ -76,7 +76,7 @@ def look(key: str, dependencies: Sequence[str], ttl: float = 0.0, max_stale: flo
         if age < max_stale:
             # In the second half one reader asks, so that the others need not wait for it later.
             if age < max_stale / 2 or not held.refreshing.acquire(blocking=False):
-                return Look(held.loaded, held.tokens, held.confirmed)
+                return Look(held.loaded, held.seen, held.confirmed)
             try:
                 return _look_for(held, dependencies, ttl)
             finally:
@@ -86,14 +86,42 @@ def look(key: str, dependencies: Sequence[str], ttl: float = 0.0, max_stale: flo
 
 def _look_for(held: Held, dependencies: Sequence[str], ttl: float) -> Look:
     """Ask whether what this process holds is fresh; if it is not, for what the store has."""
-    found = _look_in_store(None, dependencies, ttl)
-    if found.tokens == held.tokens:
-        held.confirmed = found.sent
-        return Look(held.loaded, found.tokens, found.sent)
-    return _look_in_store(held.key, dependencies, ttl) if found.tokens else found
+    answer = _ask_store(None, dependencies)
+    if held.tokens in answer.fresh:
+        held.confirmed, held.seen = answer.sent, answer.tokens
+        return Look(held.loaded, answer.tokens, answer.sent)
+    if not answer.tokens:
+        return Look(None, b"", answer.sent)
+    return _look_in_store(held.key, dependencies, ttl)
 
 
-def _look_in_store(key: str | None, dependencies: Sequence[str], ttl: float = 0.0) -> Look:
+def _look_in_store(key: str, dependencies: Sequence[str], ttl: float = 0.0) -> Look:
+    answer = _ask_store(key, dependencies)
+    if answer.entry is not None:
+        for tokens in answer.fresh:
+            if is_fresh(answer.entry, tokens):
+                loaded = decode(key, answer.entry, tokens)
+                if loaded is not None and ttl:
+                    held = Held(key, tokens, loaded, ttl, answer.sent, answer.tokens)
+                    local.put(held, len(answer.entry))
+                return Look(loaded, answer.tokens, answer.sent)
+    return Look(None, answer.tokens, answer.sent)
+
+
+class _Answer(NamedTuple):
+    """
+    What the store has said.
+
+    ``tokens`` are as in a ``Look``; ``fresh`` are those under one of which a fresh entry was read.
+    """
+
+    entry: bytes | None
+    tokens: bytes
+    fresh: tuple[bytes, ...]
+    sent: float
+
+
+def _ask_store(key: str | None, dependencies: Sequence[str]) -> _Answer:
     if get_store().unsettled:
         settle()
     if _debts or _unfenced:
@@ -102,16 +130,17 @@ def _look_in_store(key: str | None, dependencies: Sequence[str], ttl: float = 0.
     found: Found = _ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
-    if len(tokens) != len(found.incarnation) + len(dependencies) * TOKEN_SIZE:
-        return Look(None, b"", sent)
-    if key is not None and found.entry is not None and is_fresh(found.entry, tokens):
-        loaded = decode(key, found.entry, tokens)
-        if loaded is not None and ttl:
-            local.put(Held(key, tokens, loaded, ttl, sent), len(found.entry))
-        return Look(loaded, tokens, sent)
-    if set(map(len, found.tokens)) != {TOKEN_SIZE}:  # foreign bytes, whose lengths add up
-        return Look(None, b"", sent)
-    return Look(None, tokens, sent)
+    # A mark, nothing, or foreign bytes: no list of those is taken for a list of tokens.
+    fresh: tuple[bytes, ...] = (tokens,) if _are_tokens(found.tokens) else ()
+    if dependencies[-1].endswith(OF_INSERTS) and _are_tokens(found.tokens[:-1]):
+        # An INSERT cannot change an answer that has all the rows it asks for, nor can its fence.
+        all_there = found.incarnation + b"".join(found.tokens[:-1]) + WILDCARD
+        return _Answer(found.entry, tokens if fresh else b"", (*fresh, all_there), sent)
+    return _Answer(found.entry, tokens if fresh else b"", fresh, sent)
+
+
+def _are_tokens(found: Sequence[bytes]) -> bool:
+    return set(map(len, found)) == {TOKEN_SIZE}
 
 
 class Inspection(NamedTuple):
@@ -143,7 +172,7 @@ def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     changed = [
         name
         for name, then, token in zip(names, tokens_of(entry), now, strict=False)
-        if then != token
+        if then != token and not (then == WILDCARD and name and name.endswith(OF_INSERTS))
     ]
     return Inspection(None, len(entry), changed, fenced)
 
@@ -155,8 +184,10 @@ def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> 
     Ends the lease of the key with it, if there is one. Raises ``StoreFailed``, or ``Uncacheable``
     for rows that cannot be stored.
     """
-    key, ttl = plan.key, plan.ttl
-    entry = encode(key, look.tokens, loaded)
+    key, ttl, tokens = plan.key, plan.ttl, look.tokens
+    if plan.scopes and is_complete(plan.shape, plan.scopes, loaded.rows):
+        tokens = tokens[:-TOKEN_SIZE] + WILDCARD
+    entry = encode(key, tokens, loaded)
     if len(entry) > plan.shape.max_bytes:
         raise Uncacheable(Reason.TOO_LARGE)
     # What was filled in one moment does not expire in one moment.
@@ -167,7 +198,7 @@ def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> 
         # Too large for this store, perhaps: that is no outage. If it is one, the next look says so.
         raise StoreFailed(str(error)) from error
     if local.get(key) is not None:
-        local.put(Held(key, look.tokens, loaded, ttl, look.sent), len(entry))
+        local.put(Held(key, tokens, loaded, ttl, look.sent, look.tokens), len(entry))
 
 
 _JITTER: Final = 0.1

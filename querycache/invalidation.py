@@ -7,8 +7,8 @@ is decided here, once: around the statement in autocommit, around COMMIT in a tr
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,18 @@ from querycache._django import (
     BaseDatabaseWrapper,
     CursorWrapper,
     SQLCompiler,
+    SQLDeleteCompiler,
     commit_again,
     compiles_anew,
     has_no_transaction,
     in_transaction,
+    keeps_locks,
     knows_outcome,
+    values_prepared,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
+from querycache.scopes import Column
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
@@ -47,7 +51,7 @@ def watch_statement(
     state = state_of(connection)
     if state.unfinished and not state.publishing:
         return _after_another(execute, sql, params, many, context)
-    if state.covered:
+    if state.covered and not state.uncompiled:
         try:
             return execute(sql, params, many, context)
         except Exception:
@@ -105,7 +109,7 @@ def watching(
     connection: BaseDatabaseWrapper, state: ConnectionState, change: Change
 ) -> Iterator[None]:
     """Journal a change in a transaction, publish it around its statement outside of one."""
-    state.published = frozenset()
+    state.published = NOTHING
     if change.begins_transaction or state.in_transaction(connection):
         # Before the statement: one that fails half way may have changed something nonetheless.
         state.note(change)
@@ -121,6 +125,7 @@ def watching(
             is_known=in_transaction(connection),
             takes_back=takes_back(connection, change.rolls_back or state.broken),
         )
+        state.published = change
         return
     if change.takes_snapshot:
         state.keep_to_snapshots()
@@ -130,7 +135,7 @@ def watching(
         state.forget()
     with publishing(connection, change, until_deadline=change.is_unfinished and not is_in_test):
         yield
-    state.published = change.tables
+    state.published = change
 
 
 def takes_back(connection: BaseDatabaseWrapper, rolls_back: bool) -> bool:
@@ -195,19 +200,18 @@ def publishing(
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:
     """Return the dependencies of a change, of the opted-in tables among its tables."""
-    tables = [] if change.everything else sorted(change.tables & get_config().published)
-    if not tables and not change.everything:
+    if not change.everything and get_config().published.isdisjoint(change.touched):
         return ()
     try:
         database = state_of(connection).database(connection)
     except Uncacheable:  # no read can have cached anything of it either
         return ()
-    return database.changed(tables, everything=change.everything, databases=change.databases)
+    return database.changed(change)
 
 
 def _count_invalidations(change: Change) -> None:
     tables = get_config().tables
-    for name in tables.keys() if change.everything else change.tables & tables.keys():
+    for name in tables.keys() if change.everything else change.touched & tables.keys():
         statistics.count(tables[name].label, "invalidations")
 
 
@@ -223,26 +227,63 @@ def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             return execute_sql(compiler, *args, **kwargs)
         connection = compiler.connection
         state = state_of(connection)
-        as_sql = compiler.as_sql
+        as_sql, outer = compiler.as_sql, (state.covered, state.uncompiled)
 
-        def as_sql_uncovered(*args: Any, **kwargs: Any) -> Any:
+        def as_sql_and_watch(*args: Any, **kwargs: Any) -> Any:
             # A field's pre_save() may run statements of its own.
-            outer, state.covered = state.covered, False
-            try:
-                return as_sql(*args, **kwargs)
-            finally:
-                state.covered = outer
+            state.covered = state.uncompiled = False
+            with values_prepared(compiler) as values:
+                compiled = as_sql(*args, **kwargs)
+            # A child that has none of the columns to be updated has no statement either.
+            if compiled[:1] != ("",):
+                before = functools.partial(rows_before, compiler, state)
+                change = changes.change_of_compiler(compiler, compiled, values, before)
+                watched.enter_context(watching(connection, state, change))
+            state.covered = True
+            return compiled
 
-        # Around the whole of it, and not around its statement: in autocommit, SQLite commits an
+        # From here to the end of it, and not around its statement: in autocommit, SQLite commits an
         # INSERT … RETURNING only when its rows have been fetched.
-        with watching(connection, state, changes.change_of_compiler(compiler)):
-            compiler.as_sql = as_sql_uncovered  # type: ignore[method-assign]
+        with ExitStack() as watched:
+            state.covered = state.uncompiled = True
+            compiler.as_sql = as_sql_and_watch  # type: ignore[method-assign]
             try:
-                return state.cover(execute_sql, compiler, *args, **kwargs)
+                return execute_sql(compiler, *args, **kwargs)
             finally:
+                state.covered, state.uncompiled = outer
                 compiles_anew(compiler)
 
     return write
+
+
+def rows_before(
+    compiler: SQLCompiler,
+    state: ConnectionState,
+    columns: Sequence[Column],
+    key: Column,
+    keys: Sequence[Any],
+) -> Sequence[Sequence[Any]]:
+    """
+    Return what the rows of a write have in some columns, and lock them until it has come.
+
+    Nothing where they cannot be locked: then another writer may change them in between.
+
+        SELECT(1) UPDATE COMMIT(2) UPDATE(1): what 2 has written is changed, and 1 has not seen it
+    """
+    connection = compiler.connection
+    if not keeps_locks(connection):
+        return []
+    quoted = connection.ops.quote_name
+    names = ", ".join([quoted(column.name) for column in columns])
+    table, places = quoted(compiler.query.get_meta().db_table), ", ".join(["%s"] * len(keys))
+    # As strong as the lock of an UPDATE, which lets others insert rows that point to this one.
+    weak = connection.vendor == "postgresql" and not isinstance(compiler, SQLDeleteCompiler)
+    lock = "FOR NO KEY UPDATE" if weak else "FOR UPDATE"
+    statement = f"SELECT {names} FROM {table} WHERE {quoted(key.name)} IN ({places}) {lock}"  # noqa: S608
+    with connection.cursor() as cursor:
+        state.cover(cursor.execute, statement, keys)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+        return rows
 
 
 # Cursors ------------------------------------------------------------------------------------------
@@ -333,7 +374,9 @@ def wrap_rollback(rollback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(rollback)
     def forgetting_rollback(connection: BaseDatabaseWrapper) -> None:
         rollback(connection)
-        state_of(connection).forget(takes_back=takes_back(connection, rolls_back=True))
+        state = state_of(connection)
+        state.forget(takes_back=takes_back(connection, rolls_back=True))
+        state.published = NOTHING
 
     return forgetting_rollback
 
@@ -371,17 +414,32 @@ def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any
 # Signals ------------------------------------------------------------------------------------------
 
 
-def rows_changed(sender: type[Model], using: str, action: str = "post_save", **kwargs: Any) -> None:
+def rows_changed(
+    sender: type[Model],
+    using: str,
+    action: str = "",
+    instance: Any = None,
+    created: bool = False,
+    **kwargs: Any,
+) -> None:
     """
     Invalidate a model; a receiver of ``post_save``, ``post_delete`` and ``m2m_changed``.
 
-    What its statement, the last one of the connection, has published is not published again.
+    What its statement, the last one of the connection, has published is not published again. But
+    whoever sends a signal by hand may have changed any row.
     """
-    if not action.startswith("post_"):
+    if action.startswith("pre_"):
         return
-    change, state = changes.change_of_models([sender]), state_of(connections[using])
-    published, state.published = state.published, frozenset()
-    if not change.tables <= published:
+    state = state_of(connections[using])
+    published, state.published = state.published, NOTHING
+    # The instance of m2m_changed is a row of another table.
+    row = None if action else changes.row_of(sender, instance, is_new=created)
+    if row in published.scopes:
+        # Each row that a statement deletes has a signal of its own.
+        state.published = replace(published, scopes=published.scopes - {row})
+        return
+    change = changes.change_of_models([sender])
+    if not change.tables <= published.tables:
         with suppress(StoreFailed):  # which this process makes up for as soon as the store answers
             invalidate_change(change, using)
 

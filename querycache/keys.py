@@ -17,7 +17,7 @@ from typing import Any
 
 from querycache.exceptions import Reason, Uncacheable
 
-FORMAT = 2
+FORMAT = 3
 """Raise it whenever what an entry holds, or how it is found, changes."""
 
 

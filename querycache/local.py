@@ -32,8 +32,9 @@ _OVERHEAD: Final = 700
 
 class Held:
     """
-    An entry of this process.
+    An entry of this process, read under ``tokens``.
 
+    ``seen`` are the generations that were current when it was last known to be fresh.
     ``confirmed`` is when its generations were last known to be the current ones: the time of
     ``monotonic()`` at which the request was sent whose answer said so. It expires ``ttl`` seconds
     after its SELECT, at the Unix time ``until``.
@@ -46,6 +47,7 @@ class Held:
         "newer",
         "older",
         "refreshing",
+        "seen",
         "size",
         "tokens",
         "until",
@@ -53,9 +55,15 @@ class Held:
     )
 
     def __init__(
-        self, key: str, tokens: bytes, loaded: Loaded, ttl: float, confirmed: float
+        self,
+        key: str,
+        tokens: bytes,
+        loaded: Loaded,
+        ttl: float,
+        confirmed: float,
+        seen: bytes,
     ) -> None:
-        self.key, self.tokens, self.loaded = key, tokens, loaded
+        self.key, self.tokens, self.loaded, self.seen = key, tokens, loaded, seen
         self.until = min(loaded.at, time()) + ttl  # its clock may be another machine's
         self.confirmed = confirmed
         self.size = 0

@@ -6,6 +6,8 @@ from typing import Literal
 
 from django.db.models import Model
 
+from querycache.scopes import Column
+
 DEFAULT_CACHE = "default"
 DEFAULT_TTL = 300.0
 """Seconds an entry lives where a model names no TTL of its own."""
@@ -29,7 +31,7 @@ class ModelOptions:
 
     ``ttl`` is in seconds, and so is ``max_stale``: how old an answer may be. Answers of more than
     ``max_rows`` rows, or whose entry has more than ``max_bytes`` bytes, are not stored.
-    ``depends_on`` are tables that those of a view are made of.
+    ``depends_on`` are tables that those of a view are made of, ``scopes`` names of fields.
     """
 
     pattern: str
@@ -39,6 +41,7 @@ class ModelOptions:
     max_bytes: int = DEFAULT_MAX_BYTES
     depends_on: frozenset[str] = frozenset()
     delete_signal: bool = True
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,11 @@ class Config:
     they are made of; ``published`` are all tables whose changes make something stale. ``triggers``
     holds, by table, those that change along with it, ``writes`` those that a function or procedure
     changes, by its name in lower case. ``verify`` is the share of hits to compare with the
-    database, 0.0 to 1.0. ``admission`` says which queries are worth an entry; None stands for "all"
-    in tests, and for "cost" elsewhere. ``local_bytes`` bounds the entries that a process holds
-    itself. ``checks_plans`` says that a remembered plan is compared with a new one each time.
+    database, 0.0 to 1.0. ``scopes`` holds, by table, the columns whose values are scopes, the
+    primary key first; a table that is not in it has none. ``admission`` says which queries are
+    worth an entry; None stands for "all" in tests, and for "cost" elsewhere. ``local_bytes`` bounds
+    the entries that a process holds itself. ``checks_plans`` says that a remembered plan is
+    compared with a new one each time.
     """
 
     cache: str = DEFAULT_CACHE
@@ -101,6 +106,7 @@ class Config:
     local_bytes: int = DEFAULT_LOCAL_BYTES
     checks_plans: bool = False
     refuses_writes: bool = False
+    scopes: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def primary_of(self, alias: str) -> str | None:

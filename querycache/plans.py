@@ -5,15 +5,18 @@ What can be told from the SQL alone (its tables, or why it is not cacheable) is 
 each text of SQL and remembered in the process; the key depends on the parameters, and is made anew.
 """
 
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
-from querycache import dependencies, sql
+from querycache import dependencies, pins, sql
 from querycache._django import Query, RawQuery
 from querycache.admission import Costs
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
 from querycache.options import Config
+from querycache.pins import NO_PINS, Pinned, Proof
+from querycache.scopes import ANY, NEW, NUMBERS, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,9 @@ class Shape:
 
     ``tables`` are normalized names in a fixed order; ``ttl`` is in seconds, the smallest of the
     models', and ``ttl_source`` the pattern of the settings that it comes from. Of ``max_stale``,
-    ``max_rows`` and ``max_bytes``, too, the smallest count. ``costs`` are learnt on
-    the way. If ``reason`` is set, queries of this text are not cacheable.
+    ``max_rows`` and ``max_bytes``, too, the smallest count. ``pinned`` says which of the parameters
+    tell the rows of some of the tables, ``costs`` are learnt on the way. If ``reason`` is set,
+    queries of this text are not cacheable.
     """
 
     tables: tuple[str, ...] = ()
@@ -35,6 +39,7 @@ class Shape:
     max_bytes: int = 0
     reason: Reason | None = None
     detail: str = ""
+    pinned: Pinned = NO_PINS
     costs: Costs = field(default_factory=Costs, compare=False)
 
 
@@ -42,7 +47,8 @@ class Plan(NamedTuple):
     """
     What a compiled query is for the cache.
 
-    ``ttl`` and ``max_stale`` are in seconds, ``ttl_source`` is where the TTL comes from.
+    ``ttl`` and ``max_stale`` are in seconds, ``ttl_source`` is where the TTL comes from. ``scopes``
+    are those that it depends on instead of their tables.
     """
 
     key: str
@@ -52,6 +58,7 @@ class Plan(NamedTuple):
     ttl: float
     ttl_source: str
     max_stale: float
+    scopes: tuple[Scope, ...] = ()
 
 
 _SHAPES: Final = 4096
@@ -78,8 +85,70 @@ def shape_of(query: Query | RawQuery, statement: str, vendor: str, config: Confi
         shape = _make_shape(query, skeleton, vendor, config)
         _shapes.put((vendor, kind, skeleton), shape)
     if len(statement) <= _LONG_SQL:
+        if shape.reason is None and isinstance(query, Query):
+            shape = replace(shape, pinned=_pinned(shape, statement, vendor, config))
         _shapes.put((vendor, kind, statement), shape)
     return shape
+
+
+def _pinned(shape: Shape, statement: str, vendor: str, config: Config) -> Pinned:
+    """
+    Return where the statement pins tables, by its own text: in a skeleton all lists are alike.
+
+    Not tables that a view is made of, of which the view may show other rows.
+    """
+    of_views = {name for table in shape.tables for name in config.depends_on.get(table, ())}
+    columns = {
+        name: config.scopes[name]
+        for name in shape.tables
+        if name in config.scopes and name not in of_views
+    }
+    return pins.pins_of_select(statement, vendor, columns) if columns else NO_PINS
+
+
+def scopes_of(shape: Shape, params: Sequence[Any]) -> tuple[Scope, ...]:
+    """
+    Return the scopes that a query depends on, instead of on their tables.
+
+    A table that a parameter of another type pins is left out, and counts as a whole. A row that is
+    inserted can only change an answer about a primary key: into those of other columns it comes
+    with the scope of its value, or with ``ANY``.
+    """
+    pinned = shape.pinned
+    if not pinned.pins or len(params) != pinned.parameters:
+        return ()
+    scopes: list[Scope] = []
+    for table, column, positions, is_key in pinned.pins:
+        name, limits, _ = column
+        values: dict[int | str | None, None] = {}
+        for position in positions:
+            parameter = params[position]
+            is_number = limits is not None and type(parameter) in NUMBERS
+            values[int.__int__(parameter) if is_number else column.value(parameter)] = None
+        if None in values:
+            continue
+        scopes.append(Scope(table, name, ANY))
+        scopes += [Scope(table, name, value) for value in values if value is not None]
+        if is_key:
+            scopes.append(Scope(table, name, NEW))
+    return tuple(scopes)
+
+
+def is_complete(shape: Shape, scopes: tuple[Scope, ...], rows: Any) -> bool:
+    """
+    Say whether no row that is inserted can change an answer: all rows it asks for are there.
+
+    Whatever becomes of these rows touches their scopes, and two rows never have the same key.
+    """
+    proof = shape.pinned.proof
+    if proof is Proof.NONE or scopes[-1].value != NEW:
+        return False
+    if any(scope.table != scopes[-1].table for scope in scopes):
+        return False
+    values = len(scopes) - 2  # without ANY and NEW
+    if values == 1:
+        return bool(rows)
+    return proof is Proof.ROWS and isinstance(rows, list) and len(rows) == values
 
 
 def _make_shape(query: Query | RawQuery, skeleton: str, vendor: str, config: Config) -> Shape:
@@ -106,3 +175,4 @@ def _make_shape(query: Query | RawQuery, skeleton: str, vendor: str, config: Con
 def forget_plans() -> None:
     """Forget every shape: what is opted in has changed."""
     _shapes.clear()
+    pins.forget_pins()

@@ -326,14 +326,16 @@ def plan_of(
     namespace = "" if config.namespace is None else config.namespace()
     width = result_width(compiler, result_type)
     hint = hint_of(compiler.query)
+    scopes = plans.scopes_of(shape, params) if shape.pinned.pins else ()
     return Plan(
         key=key_of(database.session, namespace, statement, params, (result_type, width)),
         statement=statement,
         shape=shape,
-        dependencies=database.dependencies(shape.tables),
+        dependencies=database.dependencies(shape.tables, scopes),
         ttl=shape.ttl if hint is None or hint.ttl is None else hint.ttl,
         ttl_source=shape.ttl_source if hint is None or hint.ttl is None else "cached()",
         max_stale=shape.max_stale if hint is None or hint.max_stale is None else hint.max_stale,
+        scopes=scopes,
     )
 
 
@@ -342,9 +344,7 @@ def publish_written(connection: BaseDatabaseWrapper, state: ConnectionState) -> 
     if state.in_transaction(connection):
         raise Uncacheable(Reason.WRITTEN_HERE)
     # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
-    written, database = state.written(), state.database(connection)
-    tables = sorted(written.tables & get_config().published)
-    generations.renew(database.changed(tables, everything=written.everything))
+    generations.renew(state.database(connection).changed(state.written()))
     state.forget()
 
 

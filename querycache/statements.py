@@ -14,6 +14,7 @@ from querycache import sql
 from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 from querycache.functions import is_harmless
+from querycache.scopes import Scope
 from querycache.sessions import Told, told_by
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Change:
     """
     What a statement may change.
 
+    ``tables`` are those of which nobody knows the rows, ``scopes`` say which rows of other tables.
     ``everything`` stands for any table of the database. ``databases`` are others of the server that
     are named along with a table, where a statement can reach them. The others say what it does to
     the transaction: begin one without Django, end it (COMMIT, or DDL where that commits
@@ -48,9 +50,17 @@ class Change:
     takes_snapshot: bool = False
     is_unfinished: bool = False
     told: Told | None = None
+    scopes: frozenset[Scope] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.tables) or self.everything
+        return bool(self.tables) or bool(self.scopes) or self.everything
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """All tables in which a row may have changed, as far as they are named."""
+        if not self.scopes:
+            return self.tables
+        return self.tables.union([scope.table for scope in self.scopes])
 
     def also(self, tables: Iterable[str]) -> "Change":
         """Return this change with more tables."""

@@ -13,8 +13,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from querycache._django import BaseDatabaseWrapper, block_of_test, in_transaction, schema_of
 from querycache.databases import Database, this_process
+from querycache.scopes import Scope, merged
 from querycache.sessions import Session
-from querycache.statements import Change
+from querycache.statements import NOTHING, Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class ConnectionState:
         "_database",
         "_databases",
         "_everything",
+        "_scopes",
         "_session_opened",
         "_session_snapshot",
         "_tables",
@@ -42,18 +44,19 @@ class ConnectionState:
         "session",
         "snapshot",
         "unbegun",
+        "uncompiled",
         "unfinished",
     )
 
     def __init__(self) -> None:
         self.covered = False
         """A compiler is running its statements: what they change, if anything, is known already."""
+        self.uncompiled = False
+        """Of that compiler nobody knows what it is about to run: it has not compiled it yet."""
         self.in_query = False
         """A query of the ORM is running, as far as it is not covered."""
-        self.published: frozenset[str] = frozenset()
-        """
-        Tables that the last statement in autocommit published; its signal need not do it again.
-        """
+        self.published: Change = NOTHING
+        """What the last statement changed, which its signal need not tell once more."""
         self.publishing = False
         """Fences and releases of this connection's own change are under way."""
         self.unfinished: list[tuple[tuple[str, ...], str]] = []
@@ -66,6 +69,7 @@ class ConnectionState:
     def forget_session(self) -> None:
         """Begin anew: the connection is closed."""
         self._session_snapshot = self._session_opened = False
+        self.published = NOTHING
         self.session = Session()
         """What the session was told by statements."""
         self.forget()
@@ -82,6 +86,7 @@ class ConnectionState:
         """
         self.session.end_transaction(takes_back=takes_back)
         self._tables: frozenset[str] = frozenset()
+        self._scopes: frozenset[Scope] = frozenset()
         self._everything = False
         self._databases: frozenset[str] = frozenset()
         self.broken = False
@@ -124,6 +129,8 @@ class ConnectionState:
     def note(self, change: Change) -> None:
         """Enter a change into the journal."""
         self._tables |= change.tables
+        if change.scopes:
+            self._scopes = merged(self._scopes | change.scopes)
         self._everything |= change.everything
         self._databases |= change.databases
         self.snapshot |= change.takes_snapshot
@@ -149,11 +156,13 @@ class ConnectionState:
 
     def has_written(self, tables: tuple[str, ...]) -> bool:
         """Say whether the open transaction may have changed one of these tables."""
-        return self._everything or not self._tables.isdisjoint(tables)
+        if self._everything or not self._tables.isdisjoint(tables):
+            return True
+        return bool(self._scopes) and any(scope.table in tables for scope in self._scopes)
 
     def written(self) -> Change:
         """Return what the open transaction may have changed."""
-        return Change(self._tables, self._everything, self._databases)
+        return Change(self._tables, self._everything, self._databases, scopes=self._scopes)
 
     def database(self, connection: BaseDatabaseWrapper) -> Database:
         """

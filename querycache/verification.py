@@ -40,7 +40,7 @@ def verified(
     if is_same_answer(query, cached.rows, loaded.rows):
         return loaded
     with suppress(StoreFailed):
-        if generations.look(plan.key, plan.dependencies).tokens == look.tokens:
+        if look.tokens and generations.look(plan.key, plan.dependencies).tokens == look.tokens:
             statistics.count(label, "mismatches")
             logger.error(DIFFERENCE, plan.key, loaded.at - cached.at, plan.statement)
             fill(label, plan, look, loaded)

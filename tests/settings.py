@@ -157,6 +157,9 @@ QUERYCACHE: dict[str, Any] = {
     "CHECK_PLANS": os.environ.get("QUERYCACHE_CHECK_PLANS") == "1",
     "MODELS": {
         "testapp.*": {"TTL": 300},
+        "testapp.Book": {"TTL": 300, "SCOPES": ["author", "publisher", "sequel_to", "pages"]},
+        "testapp.Edit": {"TTL": 300, "SCOPES": ["book", "editor"]},
+        "testapp.Note": {"TTL": 300, "SCOPES": ["content_type", "object_id"]},
         "testapp.Secret": None,
         "auth.*": {"TTL": 300},
         "contenttypes.*": {"TTL": 300},

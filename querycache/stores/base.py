@@ -5,10 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from querycache.entries import TOKEN_SIZE
+from querycache.entries import TOKEN_SIZE, WILDCARD
+from querycache.scopes import ANY, NEW
 
 GENERATION_TTL: Final = 30 * 24 * 3600
 """Seconds that a generation nobody changes is kept. Losing one costs misses, never a stale read."""
+ROW_TTL: Final = 24 * 3600
+"""The same for that of some rows of a table: there may be as many of these as there are rows."""
 STATISTICS_TTL: Final = 30 * 24 * 3600
 """Seconds that counts are kept after the last one."""
 FENCE_SECONDS: Final = 60
@@ -111,7 +114,7 @@ def new_token() -> bytes:
     """Return a generation that was never there before."""
     while True:
         token = os.urandom(TOKEN_SIZE)
-        if not token.startswith(_MARK):
+        if not token.startswith(_MARK) and token != WILDCARD:
             return token
 
 
@@ -127,15 +130,26 @@ def fenced(value: object, writer: str, now: float) -> bytes:
     return _mark(writers)
 
 
-def released(value: object, writer: str, now: float) -> tuple[bytes, int, bool]:
+def kept_for(dependency: str) -> int:
+    """Return for how many seconds the generation of a dependency is kept."""
+    is_of_rows = ":" in dependency and not dependency.endswith(_OF_A_COLUMN)
+    return ROW_TTL if is_of_rows else GENERATION_TTL
+
+
+_OF_A_COLUMN: Final = (f":{ANY}", f":{NEW}")
+
+
+def released(value: object, writer: str, now: float, seconds: int) -> tuple[bytes, int, bool]:
     """
     Return what stands after ``writer`` is gone, for how many seconds, and whether it was there.
+
+    A generation stands for the seconds given.
     """
     writers = _writers(value, now)
     was_there = writers.pop(writer, None) is not None
     if writers:
         return _mark(writers), FENCE_SECONDS, was_there
-    return new_token(), GENERATION_TTL, was_there
+    return new_token(), seconds, was_there
 
 
 def is_mark(value: object) -> bool:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
@@ -13,7 +14,6 @@ from django.db import router
 from querycache.exceptions import StoreFailed
 from querycache.stores.base import (
     FENCE_SECONDS,
-    GENERATION_TTL,
     LEASE_SECONDS,
     STATISTICS_TTL,
     Found,
@@ -21,9 +21,12 @@ from querycache.stores.base import (
     fenced,
     is_held,
     is_mark,
+    kept_for,
     new_token,
     released,
 )
+
+_GENERATION: Final = "querycache:g:"
 
 
 class DjangoStore(Store):
@@ -51,14 +54,14 @@ class DjangoStore(Store):
         return caches[self._alias]  # one instance a thread
 
     def look(self, key: str | None, dependencies: Sequence[str]) -> Found:
-        names = [f"querycache:g:{name}" for name in dependencies]
+        names = [f"{_GENERATION}{name}" for name in dependencies]
         entry_name = f"querycache:e:{key}"
         cache = self._cache
         found = cache.get_many(names if key is None else [entry_name, *names])
         missing = [name for name in names if name not in found]
         if missing:
             for name in missing:
-                cache.add(name, new_token(), GENERATION_TTL)
+                cache.add(name, new_token(), kept_for(name.removeprefix(_GENERATION)))
             # Read back: of two that create it at once, one has it, and both must know which.
             found |= cache.get_many(missing)
         entry = found.get(entry_name)
@@ -94,7 +97,8 @@ class DjangoStore(Store):
             before = self._generations(dependencies)
             now = time.time()
             for name, value in before.items():
-                after, seconds, was_there = released(value, writer, now)
+                kept = kept_for(name.removeprefix(_GENERATION))
+                after, seconds, was_there = released(value, writer, now, kept)
                 self._cache.set(name, after, seconds)
                 lost += not was_there
             for name, value in self._generations(dependencies).items():
@@ -105,7 +109,7 @@ class DjangoStore(Store):
         return lost
 
     def _generations(self, dependencies: Sequence[str]) -> dict[str, object]:
-        names = [f"querycache:g:{name}" for name in dependencies]
+        names = [f"{_GENERATION}{name}" for name in dependencies]
         found = self._cache.get_many(names)
         return {name: found.get(name) for name in names}
 

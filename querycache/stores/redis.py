@@ -17,12 +17,12 @@ from django.core.cache import caches
 from querycache._django import primary_client
 from querycache.stores.base import (
     FENCE_SECONDS,
-    GENERATION_TTL,
     LEASE_SECONDS,
     STATISTICS_TTL,
     Done,
     Found,
     Store,
+    kept_for,
     new_token,
 )
 from querycache.stores.connections import Command, Connections
@@ -112,13 +112,16 @@ class RedisStore(Store):
             answers, incarnation = self._connections.ask(("MGET", self._entry_prefix + key, *names))
             entry, *tokens = answers[0]
         if None in tokens:
-            tokens, incarnation = self._create(names, tokens)
+            seconds = [kept_for(name) for name in dependencies]
+            tokens, incarnation = self._create(names, tokens, seconds)
         return Found(entry, tokens, incarnation)
 
-    def _create(self, names: list[str], tokens: list[bytes | None]) -> tuple[list[bytes], bytes]:
+    def _create(
+        self, names: list[str], tokens: list[bytes | None], seconds: list[int]
+    ) -> tuple[list[bytes], bytes]:
         commands: list[Command] = [
-            ("SET", name, new_token(), "NX", "EX", GENERATION_TTL)
-            for name, token in zip(names, tokens, strict=True)
+            ("SET", name, new_token(), "NX", "EX", ttl)
+            for name, token, ttl in zip(names, tokens, seconds, strict=True)
             if token is None
         ]
         # Read back: of two that create it at once, one has it, and both must know which.
@@ -177,8 +180,10 @@ class RedisStore(Store):
         return [self._call(_FENCE, name, writer, FENCE_SECONDS) for name in dependencies]
 
     def _releases(self, dependencies: Sequence[str], writer: str) -> list[Command]:
-        ttls = GENERATION_TTL, FENCE_SECONDS
-        return [self._call(_RELEASE, name, writer, new_token(), *ttls) for name in dependencies]
+        return [
+            self._call(_RELEASE, name, writer, new_token(), kept_for(name), FENCE_SECONDS)
+            for name in dependencies
+        ]
 
     def _call(self, script: str, dependency: str, *arguments: object) -> Command:
         return ("EVALSHA", _SHA[script], 1, self._generation_prefix + dependency, *arguments)

@@ -210,6 +210,91 @@ def test_a_reader_that_meets_a_fence_does_not_fill(author, using):
         generations.release(reads[0].dependencies, writer)
 
 
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def names_of(using, *pks):
+    authors = Author.objects.using(using).filter(pk__in=pks)
+    return sorted(authors.values_list("name", flat=True))
+
+
+def insert(using, pk=None):
+    return Author.objects.using(using).create(pk=pk, name="new").pk
+
+
+@pytest.mark.parametrize("by_number", [False, True], ids=["of any key", "of this key"])
+def test_a_fill_without_a_row_that_is_inserted_meanwhile_is_stale(
+    author, using, monkeypatch, by_number
+):
+    """look(reader) SELECT(reader: no row) fence INSERT release fill(reader) look(reader)"""
+    pk = author.pk + 1
+
+    def write():
+        assert elsewhere(insert, using, pk if by_number else None) == pk
+
+    with once_before(monkeypatch, generations, "fill", write):
+        assert names_of(using, pk) == []
+    assert names_of(using, pk) == ["new"]
+
+
+def test_a_refill_without_a_row_just_before_it_is_inserted_is_stale(author, using, monkeypatch):
+    """fence look(reader) SELECT(reader: no row) INSERT look(reader) release, in autocommit"""
+    pk = author.pk + 1
+    names_of(using, pk, author.pk)
+    seen = []
+
+    def look():
+        seen.append((elsewhere(names_of, using, pk), elsewhere(names_of, using, pk, author.pk)))
+
+    def read_first(execute, sql, params, many, context):
+        if sql.startswith("INSERT INTO"):
+            look()
+        return execute(sql, params, many, context)
+
+    with (
+        once_before(monkeypatch, generations, "release", look),
+        connections[using].execute_wrapper(read_first),
+    ):
+        assert insert(using) == pk
+    assert seen == [([], ["before"]), (["new"], ["before", "new"])]
+    assert names_of(using, pk) == ["new"]
+    assert names_of(using, pk, author.pk) == ["before", "new"]
+
+
+@pytest.mark.parametrize("then", ["nothing", "another"])
+def test_a_fill_with_a_row_that_is_deleted_meanwhile_is_stale(author, using, monkeypatch, then):
+    """look(reader) SELECT(reader) DELETE INSERT COMMIT fill(reader) look(reader)"""
+    pk = author.pk
+
+    def write():
+        with transaction.atomic(using=using):
+            Author.objects.using(using).filter(pk=pk).delete()
+            if then == "another":
+                insert(using, pk)
+
+    with once_before(monkeypatch, generations, "fill", lambda: elsewhere(write)):
+        assert names_of(using, pk) == ["before"]
+    assert names_of(using, pk) == (["new"] if then == "another" else [])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda authors: authors.update(name="after"),
+        lambda authors: authors.filter(name="before").update(name="after"),
+    ],
+    ids=["all", "by another column"],
+)
+def test_a_fill_of_a_row_among_others_that_are_changed_meanwhile_is_stale(
+    author, using, monkeypatch, write
+):
+    """look(reader) SELECT(reader) UPDATE(of rows that are not known) fill(reader) look(reader)"""
+    authors = Author.objects.using(using)
+    with once_before(monkeypatch, generations, "fill", lambda: elsewhere(write, authors)):
+        assert name(author) == "before"
+    assert name(author) == "after"
+
+
 @pytest.mark.parametrize("using", ["default"], indirect=True)
 @pytest.mark.parametrize("opened_by", ["iterator", "raw", "cursor"])
 def test_a_select_that_is_half_read_keeps_its_snapshot_on_sqlite(author, using, opened_by):

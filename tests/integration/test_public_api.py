@@ -22,6 +22,7 @@ from querycache import (
 )
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
+from querycache.statements import Change
 from querycache.stores import get_store
 from querycache.transactions import state_of
 from tests.plainapp.models import Plain
@@ -326,9 +327,10 @@ def test_explain_tells_what_is_in_the_cache_and_of_what_the_last_entry_died():
 def test_explain_tells_of_a_write_that_is_not_over(store):
     list(Author.objects.all())
     dependencies = state_of(connections["default"]).database(connections["default"]).changed
-    writer = generations.fence(dependencies(["testapp_author"]))
+    change = Change(frozenset({"testapp_author"}))
+    writer = generations.fence(dependencies(change))
     assert died(Author.objects.all()) == "a write to testapp_author that is not over"
-    generations.release(dependencies(["testapp_author"]), writer)
+    generations.release(dependencies(change), writer)
     assert died(Author.objects.all()) == "a write to testapp_author"
 
 

@@ -18,7 +18,7 @@ from querycache import generations, stores
 from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import RedisStore
-from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL
+from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL, ROW_TTL
 from tests import servers
 from tests.stores.conformance import StoreConformance, is_token
 from tests.stores.wire import Wire
@@ -79,21 +79,26 @@ class RedisConformance(StoreConformance):
             assert name.startswith(prefix + b":")
             assert client.pttl(name) > 0
 
+    @pytest.mark.parametrize(
+        ("kind", "seconds"),
+        [("", GENERATION_TTL), (":5", ROW_TTL), (":any", GENERATION_TTL), (":new", GENERATION_TTL)],
+    )
     def test_what_is_written_lives_as_long_as_it_should(
-        self, store, alias, client, key, dependency
+        self, store, alias, client, key, dependency, kind, seconds
     ):
+        dependency += kind
         store.look(key, [dependency])
         store.fill(key, b"entry", 1.5)
         assert 0 < client.pttl(name_of(alias, "e", key)) <= 1500
         generation = name_of(alias, "g", dependency)
-        assert GENERATION_TTL - 60 < client.ttl(generation) <= GENERATION_TTL
+        assert seconds - 60 < client.ttl(generation) <= seconds
         store.fence([dependency], "writer")
         store.fence([dependency], "another")
         assert 0 < client.ttl(generation) <= FENCE_SECONDS
         store.release([dependency], "writer")
         assert 0 < client.ttl(generation) <= FENCE_SECONDS
         store.release([dependency], "another")
-        assert GENERATION_TTL - 60 < client.ttl(generation) <= GENERATION_TTL
+        assert seconds - 60 < client.ttl(generation) <= seconds
 
     def test_a_deadline_is_that_of_the_servers_clock(
         self, store, alias, client, key, dependency, monkeypatch

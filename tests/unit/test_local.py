@@ -38,7 +38,7 @@ def tier(clock, limit):
 
 
 def put(tier, key, rows=((1,),), ttl=60.0, at=NOW, size=100):
-    held = Held(key, b"t" * 16, Loaded(list(rows), at, 5), ttl, at)
+    held = Held(key, b"t" * 16, Loaded(list(rows), at, 5), ttl, at, b"t" * 16)
     tier.put(held, size)
     return held
 

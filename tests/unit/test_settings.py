@@ -104,6 +104,12 @@ def ids(**raw):
         ({"MODELS": {"auth.User": {"MAX_ROWS": 0}}}, ["E015"]),
         ({"MODELS": {"auth.User": {"MAX_BYTES": 1.5}}}, ["E015"]),
         ({"MODELS": {"auth.User": {"MAX_ROWS": True, "MAX_BYTES": "1"}}}, ["E015", "E015"]),
+        ({"MODELS": {"auth.User": {"SCOPES": "username"}}}, ["E019"]),
+        ({"MODELS": {"auth.User": {"SCOPES": [5]}}}, ["E019"]),
+        ({"MODELS": {"auth.User": {"SCOPES": ["username", "nothing"]}}}, ["E019", "E019"]),
+        ({"MODELS": {"auth.Permission": {"SCOPES": ["content_type"]}}}, []),
+        ({"MODELS": {"auth.*": {"SCOPES": ["content_type"]}}}, []),
+        ({"MODELS": {"sessions.Session": {"SCOPES": ["session_key"]}}}, ["E019"]),
         ({"MODELS": {"auth.User": {"DEPENDS_ON": "auth.Group"}}}, ["E016"]),
         ({"MODELS": {"auth.User": {"DEPENDS_ON": ["auth.Grup", 5]}}}, ["E016", "E016"]),
         ({"TRIGGERS": ["auth.User"]}, ["E017"]),
@@ -220,3 +226,25 @@ def test_override_settings_takes_effect_at_once(settings):
         "auth_user_user_permissions",
     ]
     assert before is not get_config()
+
+
+def test_the_primary_key_is_a_scope_and_so_are_the_columns_that_are_named():
+    models = {"auth.*": {}, "auth.Permission": {"SCOPES": ["content_type", "id"]}}
+    scopes = read_settings({"MODELS": models}).scopes
+    assert [column.name for column in scopes["auth_permission"]] == ["id", "content_type_id"]
+    assert [column.name for column in scopes["auth_user"]] == ["id"]
+
+
+@pytest.mark.parametrize("table", ["testapp_seat", "django_session", "testapp_summary"])
+def test_a_table_without_a_key_that_tells_its_rows_apart_has_no_scopes(table):
+    every = {"*": {}, "testapp.Summary": {"DEPENDS_ON": ["testapp.Author"]}}
+    config = read_settings({"MODELS": every})
+    assert table in config.tables
+    assert table not in config.scopes
+
+
+def test_a_table_of_two_models_has_no_scopes(monkeypatch):
+    monkeypatch.setattr(models.Tag._meta, "db_table", "testapp_author")
+    config = read_settings({"MODELS": {"testapp.*": {}}})
+    assert "testapp_author" in config.tables
+    assert "testapp_author" not in config.scopes
