@@ -131,16 +131,15 @@ def _ask_store(key: str | None, dependencies: Sequence[str]) -> _Answer:
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     # A mark, nothing, or foreign bytes: no list of those is taken for a list of tokens.
-    fresh: tuple[bytes, ...] = (tokens,) if _are_tokens(found.tokens) else ()
-    if dependencies[-1].endswith(OF_INSERTS) and _are_tokens(found.tokens[:-1]):
+    is_whole = set(map(len, found.tokens)) == _OF_TOKENS
+    fresh: tuple[bytes, ...] = (tokens,) if is_whole else ()
+    if dependencies[-1].endswith(OF_INSERTS) and set(map(len, found.tokens[:-1])) == _OF_TOKENS:
         # An INSERT cannot change an answer that has all the rows it asks for, nor can its fence.
-        all_there = found.incarnation + b"".join(found.tokens[:-1]) + WILDCARD
-        return _Answer(found.entry, tokens if fresh else b"", (*fresh, all_there), sent)
-    return _Answer(found.entry, tokens if fresh else b"", fresh, sent)
+        fresh += (found.incarnation + b"".join(found.tokens[:-1]) + WILDCARD,)
+    return _Answer(found.entry, tokens if is_whole else b"", fresh, sent)
 
 
-def _are_tokens(found: Sequence[bytes]) -> bool:
-    return set(map(len, found)) == {TOKEN_SIZE}
+_OF_TOKENS: Final = {TOKEN_SIZE}
 
 
 class Inspection(NamedTuple):

@@ -43,13 +43,13 @@ def author(using, store, settings, clock):
 def looks(monkeypatch):
     """Count the looks into the store."""
     seen = []
-    look = generations._look_in_store
+    look = generations._ask_store
 
     def counted(*args, **options):
         seen.append(args)
         return look(*args, **options)
 
-    monkeypatch.setattr(generations, "_look_in_store", counted)
+    monkeypatch.setattr(generations, "_ask_store", counted)
     return seen
 
 
@@ -121,7 +121,7 @@ def test_in_its_second_half_one_reader_asks(author, looks, clock):
 def test_while_one_reader_asks_the_others_go_on(author, clock, monkeypatch):
     clock(SECONDS * 0.6)
     rename_elsewhere(author, "after")
-    look = generations._look_in_store
+    look = generations._ask_store
     seen = []
 
     def slow(*args):
@@ -130,7 +130,7 @@ def test_while_one_reader_asks_the_others_go_on(author, clock, monkeypatch):
             seen[0] = elsewhere(name, author)
         return look(*args)
 
-    monkeypatch.setattr(generations, "_look_in_store", slow)
+    monkeypatch.setattr(generations, "_ask_store", slow)
     assert name(author) == "after"
     assert seen == ["before"]
 
@@ -138,7 +138,7 @@ def test_while_one_reader_asks_the_others_go_on(author, clock, monkeypatch):
 def test_beyond_it_all_readers_ask(author, clock, monkeypatch):
     clock(SECONDS + 0.1)
     rename_elsewhere(author, "after")
-    look = generations._look_in_store
+    look = generations._ask_store
     seen = []
 
     def slow(*args):
@@ -147,7 +147,7 @@ def test_beyond_it_all_readers_ask(author, clock, monkeypatch):
             seen[0] = elsewhere(name, author)
         return look(*args)
 
-    monkeypatch.setattr(generations, "_look_in_store", slow)
+    monkeypatch.setattr(generations, "_ask_store", slow)
     assert name(author) == "after"
     assert seen == ["after"]
 

@@ -90,24 +90,17 @@ GUARDS = [
         ("tests/stores/test_redis.py", "writer_who_died"),
     ),
     Guard(
-        "a generation that is not there is not left out",
+        "a generation that is not there is not left out, and what is none is not filled under",
         PROMISE,
-        '    if is_fenced:\n        return Look(None, b"")\n',
-        "",
-        (OUTAGE, "an_empty_generation"),
-    ),
-    Guard(
-        "foreign bytes are nothing to fill under",
-        PROMISE,
-        "    if set(map(len, found.tokens)) != {TOKEN_SIZE}:",
-        "    if False:",
-        (OUTAGE, "lengths_add_up"),
+        "    is_whole = set(map(len, found.tokens)) == _OF_TOKENS\n",
+        "    is_whole = True\n",
+        (OUTAGE, "an_empty_generation or lengths_add_up"),
     ),
     Guard(
         "an entry is fresh under the current generations only",
         PROMISE,
-        "is_fresh(found.entry, tokens):",
-        "True:",
+        "            if is_fresh(answer.entry, tokens):\n",
+        "            if True:\n",
         (TRANSACTIONS, "published_at_commit"),
     ),
     Guard(
@@ -680,8 +673,8 @@ GUARDS = [
     Guard(
         "what a process holds is fresh under the current generations only",
         PROMISE,
-        "    if found.tokens == held.tokens:\n",
-        "    if found.tokens:\n",
+        "    if held.tokens in answer.fresh:\n",
+        "    if answer.tokens:\n",
         (TIER, "hears_of_by_the_store_alone"),
     ),
     Guard(
@@ -708,8 +701,8 @@ GUARDS = [
     Guard(
         "the age of a confirmation is counted from its question",
         PROMISE,
-        "        held.confirmed = found.sent\n",
-        "        held.confirmed = monotonic()\n",
+        "        held.confirmed, held.seen = answer.sent,",
+        "        held.confirmed, held.seen = monotonic(),",
         (MAX_STALE, "was_asked_for"),
     ),
     Guard(
