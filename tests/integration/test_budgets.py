@@ -138,8 +138,8 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
 
 def test_a_write_makes_few_calls(author, using, round_trips):
     # Four of them tell an outcome that is known from one that is not, and own marks from lost ones,
-    # one has this process not answer by itself what it has changed, and two take a connection. A dozen ask for rows and
-    # name what they touch: beside the table, what reads of rows depend on.
+    # one has this process not answer by itself what it has changed, and two take a connection. A
+    # dozen ask for rows and name what they touch: beside the table, what reads of rows depend on.
     assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 74
 
 

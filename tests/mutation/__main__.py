@@ -2,9 +2,11 @@
 ``python -m tests.mutation``: take out each guard in turn, and see its test fail.
 
 It works on a copy of the project, with servers that are started once. A part of a guard's
-description as an argument runs those guards only. Ends with 1 if a guard could go unnoticed.
+description as an argument runs those guards only, ``--share 1/2`` the first half of them. Ends with
+1 if a guard could go unnoticed.
 """
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -14,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests import plugin
+from tests.django_suite.__main__ import share
 from tests.mutation.guards import GUARDS, Guard
 
 PROJECT = Path(__file__).parents[2]
@@ -23,7 +26,11 @@ TESTS_FAILED = 1
 
 
 def main() -> int:
-    chosen = [guard for guard in GUARDS if " ".join(sys.argv[1:]) in guard.about]
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("about", nargs="*", help="words that stand in a guard's description")
+    parser.add_argument("--share", type=share, default="1/1", help="N/M: the Nth of M parts")
+    options = parser.parse_args()
+    chosen = [guard for guard in GUARDS if " ".join(options.about) in guard.about][options.share]
     with contextlib.ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
         os.environ["QUERYCACHE_TEST_FOLDER"] = str(folder)
