@@ -29,6 +29,8 @@ _STREAK: Final = 20
 """Refusals of a site, without any other read between them, before it is known as one."""
 _WEIGHT: Final = 0.2
 """Of the newest in a moving average."""
+_MARGIN: Final = 1.1
+"""How much dearer than the database the cache must be to be left alone."""
 _SLOW: Final = 20_000
 """Microseconds."""
 
@@ -39,7 +41,8 @@ class Costs:
     What queries of one text of SQL have cost in this process.
 
     ``load`` are the microseconds of a SELECT, None before the first, ``compile`` those before it,
-    and ``hit`` those of a read that was answered from the cache, all three as moving averages.
+    ``hit`` those of a read that was answered from the cache, and ``direct`` those of one that was
+    refused, 0.0 before the first: all four as moving averages.
     ``hits`` and ``fills`` are counted since it was judged last, and ``left`` down to when it is
     judged again. ``skips`` are the reads that go to the database before it is tried again.
     """
@@ -47,6 +50,7 @@ class Costs:
     load: float | None = None
     compile: float = 0.0
     hit: float = 0.0
+    direct: float = 0.0
     hits: int = 0
     fills: int = 0
     left: int = _ENOUGH
@@ -74,6 +78,11 @@ class Costs:
         self.left -= 1
         self.hit += _WEIGHT * (microseconds - self.hit)
 
+    def note_direct(self, microseconds: float) -> None:
+        """Learn what a refused read has taken."""
+        known = self.direct
+        self.direct = microseconds if not known else known + _WEIGHT * (microseconds - known)
+
     def refuse(self, admission: Admission | None) -> bool:
         """
         Say whether a read is to go to the database, when ``left`` is 0 or below.
@@ -81,17 +90,22 @@ class Costs:
         In tests only if the settings say so: they shall not depend on how long something takes.
         """
         if not self.skips:
-            hits, fills = self.hits, self.fills
-            is_slower = hits > fills and self.hit > (self.load or self.hit) + self.compile
-            is_refused = is_slower or hits < fills * _LEAST_HITS
+            is_refused = self._is_slower() or self.hits < self.fills * _LEAST_HITS
             self.hits, self.fills, self.left = 0, 0, _ENOUGH
             if not is_refused or (admission is None and is_test_environment()):
+                self.direct = 0.0
                 return False
-            self.left, self.skips = 0, _SKIPPED
+            # What a SELECT took once says little of today. A few reads are sent to the database, a
+            # few others to the cache, and then they are compared.
+            self.left, self.skips = 0, _SKIPPED if self.direct else _TRIES
         self.skips -= 1
         if not self.skips:
             self.try_again()
         return True
+
+    def _is_slower(self) -> bool:
+        of_database = self.direct or (self.load or self.hit) + self.compile
+        return self.hits > self.fills and self.hit > of_database * _MARGIN
 
     def try_again(self) -> None:
         """End the refusal, and judge anew after a few tries."""

@@ -43,6 +43,7 @@ from querycache.conf import get_config
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.fingerprints import fingerprint_of, is_plain
+from querycache.generations import Look
 from querycache.keys import key_of
 from querycache.loads import answered, is_due, note
 from querycache.memory import Memory
@@ -104,12 +105,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             # A function that a query calls may be declared to write.
             run = state.cover_query if config.writes else state.cover
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        began = perf_counter_ns()
+        began, plan = perf_counter_ns(), None
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
             name = name_of_plan(compiler, result_type, state, config)
-            recalled = recalled_plan(compiler, result_type, state, name)
-            plan = recalled or new_plan(compiler, result_type, state)
+            plan = recalled_plan(compiler, result_type, state, name)
+            plan = plan or new_plan(compiler, result_type, state)
             if plan is None:
                 return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
             if plan.shape.costs.left <= 0 or sites.streaks:
@@ -119,12 +120,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             note(table.label, "bypass", began, reason)
             run = state.cover_query if config.writes else state.cover
+            if reason is Reason.NOT_WORTH_IT:
+                return run(timed, plan, execute_sql, compiler, result_type)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
         if loaded is None or is_due(loaded, plan.ttl):
-            # The SQL that made the key is the SQL that runs.
-            if recalled is not None and not compiles_to(plan, compiler, result_type, state):
-                look = look._replace(tokens=b"")
+            look = checked(look, plan, compiler, result_type, state)
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
             loaded = answered(compiler.connection, table.label, plan, look, load, began)
             forget_compiled(compiler)
@@ -202,6 +203,19 @@ def new_plan(compiler: SQLCompiler, result_type: str, state: ConnectionState) ->
     plan = plan_of(compiler, compiled, result_type, state)
     plan.shape.costs.note_compile(took)
     return plan
+
+
+def checked(
+    look: Look, plan: Plan, compiler: SQLCompiler, result_type: str, state: ConnectionState
+) -> Look:
+    """
+    See to it that the SQL that made the key is the SQL that runs.
+
+    Otherwise there are no generations to fill under.
+    """
+    if "as_sql" in compiler.__dict__ or compiles_to(plan, compiler, result_type, state):
+        return look
+    return look._replace(tokens=b"")
 
 
 def compiles_to(
@@ -346,6 +360,17 @@ def publish_written(connection: BaseDatabaseWrapper, state: ConnectionState) -> 
     # Only in a TestCase: an atomic() has ended, whose COMMIT is none.
     generations.renew(state.database(connection).changed(state.written()))
     state.forget()
+
+
+def timed(
+    plan: Plan | None, execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str
+) -> Any:
+    """Run a query that was refused, to compare what it takes with what a hit takes."""
+    began = perf_counter_ns()
+    result = execute_sql(compiler, result_type)
+    if plan is not None:
+        plan.shape.costs.note_direct((perf_counter_ns() - began) / 1000)
+    return result
 
 
 def refuse_if_not_worth_it(query: Query, result_type: str, plan: Plan) -> None:

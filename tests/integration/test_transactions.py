@@ -11,6 +11,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from querycache import bypass
 from querycache.exceptions import Reason
+from querycache.reads import forget_plans
 from querycache.recorder import record_reads
 from querycache.transactions import state_of
 from tests.testapp.models import Author, Publisher
@@ -69,6 +70,14 @@ def test_a_transaction_sees_its_own_writes(author, using):
         assert value == "after"
         reason = Reason.SNAPSHOT if using == "default" else Reason.WRITTEN_HERE
         assert reads == [("bypass", reason)]
+
+
+def test_a_query_whose_plan_is_new_sees_its_own_writes(author, using):
+    warm(author)
+    forget_plans()
+    with transaction.atomic(using=using):
+        rename(author, "after")
+        assert name(author) == "after"
 
 
 @pytest.mark.parametrize("using", SERVERS, indirect=True)

@@ -108,7 +108,7 @@ GUARDS = [
         READS,
         "    if state.has_written(shape.tables):\n",
         "    if False:\n",
-        (TRANSACTIONS, "sees_its_own_writes"),
+        (TRANSACTIONS, "is_new_sees_its_own_writes"),
     ),
     Guard(
         "a snapshot neither reads nor fills",
@@ -792,8 +792,8 @@ GUARDS = [
     Guard(
         "a load must come to the plan that was remembered",
         READS,
-        "not compiles_to(plan, compiler, result_type, state):\n                look",
-        "False:\n                look",
+        '    if "as_sql" in compiler.__dict__ or compiles_to(',
+        "    if True or compiles_to(",
         (REMEMBERED, "a_plan_that_differs"),
     ),
     Guard(
