@@ -3,7 +3,7 @@ Connections to a Redis or Valkey server, opened as the project's cache opens its
 
 Not by the methods of the client, which do not say which server has answered, and wait for every
 answer. And not out of its pool, which takes longer than the server does to answer, except where the
-pool does more than keep connections: Sentinel, a limit that is waited for.
+pool does more than keep connections: Sentinel, a limit, credentials that change.
 """
 
 import logging
@@ -33,8 +33,11 @@ class Connections:
 
         self._pool = client.connection_pool
         kwargs = self._pool.connection_kwargs
-        self._is_plain = type(self._pool) is ConnectionPool and not (
-            getattr(self._pool, "cache", None) or kwargs.get("credential_provider")
+        self._is_plain = (
+            type(self._pool) is ConnectionPool
+            and self._pool.max_connections >= _NO_LIMIT
+            and not getattr(self._pool, "cache", None)
+            and not kwargs.get("credential_provider")
         )
         # redis-py 5 wants to be told which command a connection is for, later ones do not.
         parameter = signature(self._pool.get_connection).parameters.get("command_name")
@@ -115,6 +118,8 @@ class Connections:
         self.give_back(connection)
 
 
+_NO_LIMIT: Final = 100
+"""Connections that a pool has room for if nobody has said how many; redis-py 8 is the strictest."""
 _ATTRIBUTE: Final = "_querycache_incarnation"
 
 

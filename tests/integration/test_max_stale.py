@@ -118,38 +118,24 @@ def test_in_its_second_half_one_reader_asks(author, looks, clock):
     assert len(looks) == 1
 
 
-def test_while_one_reader_asks_the_others_go_on(author, clock, monkeypatch):
-    clock(SECONDS * 0.6)
+@pytest.mark.parametrize(("share", "others_see"), [(0.6, "before"), (1.01, "after")])
+def test_while_one_reader_asks_the_others_go_on_within_it_and_ask_beyond_it(
+    author, clock, monkeypatch, share, others_see
+):
+    clock(SECONDS * share)
     rename_elsewhere(author, "after")
-    look = generations._ask_store
+    ask = generations._ask_store
     seen = []
 
     def slow(*args):
         if not seen:
             seen.append(None)
             seen[0] = elsewhere(name, author)
-        return look(*args)
+        return ask(*args)
 
     monkeypatch.setattr(generations, "_ask_store", slow)
     assert name(author) == "after"
-    assert seen == ["before"]
-
-
-def test_beyond_it_all_readers_ask(author, clock, monkeypatch):
-    clock(SECONDS + 0.1)
-    rename_elsewhere(author, "after")
-    look = generations._ask_store
-    seen = []
-
-    def slow(*args):
-        if not seen:
-            seen.append(None)
-            seen[0] = elsewhere(name, author)
-        return look(*args)
-
-    monkeypatch.setattr(generations, "_ask_store", slow)
-    assert name(author) == "after"
-    assert seen == ["after"]
+    assert seen == [others_see]
 
 
 def test_within_it_a_store_that_is_gone_is_not_missed(author, clock, monkeypatch):
