@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from importlib.util import find_spec
 from typing import Any, TypeGuard
 
 from django.apps import apps
@@ -79,6 +80,7 @@ def read_settings(raw: Any) -> Config:
         replicas=_read_replicas(raw.get("REPLICAS", {}), problems),
         verify=_read_verify(raw.get("VERIFY", 0.0), problems),
         admission=_read_admission(raw.get("ADMISSION"), problems),
+        compress_above=_read_compress_above(raw.get("COMPRESS_ABOVE"), problems),
         local_bytes=_read_local(raw.get("LOCAL", {}), problems),
         checks_plans=_read_flag(raw.get("CHECK_PLANS", False), problems),
         refuses_writes=_read_on_failure(raw.get("ON_STORE_FAILURE", "continue"), problems),
@@ -91,6 +93,7 @@ _KEYS = (
     "ADMISSION",
     "CACHE",
     "CHECK_PLANS",
+    "COMPRESS_ABOVE",
     "LOCAL",
     "MODELS",
     "NAMESPACE",
@@ -178,6 +181,21 @@ def _read_admission(value: Any, problems: list[Problem]) -> Admission | None:
     problem = f"QUERYCACHE['ADMISSION'] is {value!r}."
     problems.append(Problem("E023", problem, 'Give "cost" or "all".'))
     return "all"
+
+
+def _read_compress_above(value: Any, problems: list[Problem]) -> int | None:
+    if value is None:
+        return None
+    where = f"QUERYCACHE['COMPRESS_ABOVE'] is {value!r}"
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        hint = "Give a whole number of bytes from 0, or None for never."
+        problems.append(Problem("E024", f"{where}.", hint))
+        return None
+    if find_spec("zstandard") is None:
+        hint = 'Install it: pip install "django-orm-querycache[zstd]".'
+        problems.append(Problem("E024", f"{where}, but zstandard is not installed.", hint))
+        return None
+    return value
 
 
 def _read_local(raw: Any, problems: list[Problem]) -> int:

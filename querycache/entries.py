@@ -1,7 +1,7 @@
 """
 Entries: rows, and the generations they were read under, as bytes that prove where they come from.
 
-    signature (16 bytes) | token of each dependency (16 bytes each) | pickle of the rows
+    signature (16 bytes) | token of each dependency (16 bytes each) | pickle of the rows (or zstd)
 
 Whether an entry is fresh is a comparison of bytes, before anything is decoded. Nothing is unpickled
 whose signature is not ours: a key derived from SECRET_KEY, over the entry's own store key and all
@@ -29,6 +29,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils.encoding import force_bytes
 
+from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 
 TOKEN_SIZE: Final = 16
@@ -61,6 +62,9 @@ def encode(key: str, tokens: bytes, loaded: Loaded) -> bytes:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise Uncacheable(Reason.UNKNOWN_VALUE, str(error)) from error
     content = buffer.getvalue()
+    limit = get_config().compress_above
+    if limit is not None and len(content) > limit:
+        content = tokens + _compress(content[len(tokens) :])
     return _signature(_signing_keys()[0], key, content) + content
 
 
@@ -83,12 +87,32 @@ def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:
             break
     else:
         return None
+    payload: bytes | memoryview = content[len(tokens) :]
     try:
-        rows, at, cost = _Unpickler(io.BytesIO(content[len(tokens) :])).load()
+        if payload[: len(_ZSTD)] == _ZSTD:
+            payload = _decompress(payload)
+        rows, at, cost = _Unpickler(io.BytesIO(payload)).load()
     except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError):
-        # Ours, but by another release of some package: a class has moved, for example.
+        # Ours, but by another release of some package: a class has moved, for example. Or by a
+        # process that can compress, for one that cannot.
         return None
     return Loaded(rows, at, cost)
+
+
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+"""Begins what zstd has compressed (RFC 8878); no pickle begins so."""
+
+
+def _compress(payload: bytes) -> bytes:
+    from zstandard import ZstdCompressor  # not safe in threads: one for each use
+
+    return ZstdCompressor(level=1).compress(payload)
+
+
+def _decompress(payload: bytes | memoryview) -> bytes:
+    from zstandard import ZstdDecompressor
+
+    return ZstdDecompressor().decompress(payload)
 
 
 _CLASSES: Final[dict[tuple[str, str], type]] = {

@@ -88,8 +88,9 @@ class Config:
     database, 0.0 to 1.0. ``scopes`` holds, by table, the columns whose values are scopes, the
     primary key first; a table that is not in it has none. ``admission`` says which queries are
     worth an entry; None stands for "all" in tests, and for "cost" elsewhere. ``local_bytes`` bounds
-    the entries that a process holds itself. ``checks_plans`` says that a remembered plan is
-    compared with a new one each time.
+    the entries that a process holds itself. ``compress_above`` are the bytes above which an entry
+    is compressed, None for never. ``checks_plans`` says that a remembered plan is compared with a
+    new one each time.
     """
 
     cache: str = DEFAULT_CACHE
@@ -103,6 +104,7 @@ class Config:
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     verify: float = 0.0
     admission: Admission | None = None
+    compress_above: int | None = None
     local_bytes: int = DEFAULT_LOCAL_BYTES
     checks_plans: bool = False
     refuses_writes: bool = False

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import ipaddress
 import pickle
+import sys
 import threading
 import uuid
 import zoneinfo
@@ -12,7 +13,7 @@ import psycopg.types.multirange
 import psycopg.types.range
 import pytest
 
-from querycache import entries
+from querycache import conf, entries
 from querycache.entries import Loaded, decode, encode, is_fresh
 from querycache.exceptions import Reason, Uncacheable
 
@@ -125,3 +126,33 @@ def test_rows_that_cannot_be_pickled_are_refused_with_a_reason():
     with pytest.raises(Uncacheable) as caught:
         encode(KEY, TOKENS, Loaded([(threading.Lock(),)], 0.0, 0))
     assert caught.value.reason is Reason.UNKNOWN_VALUE
+
+
+LARGE = Loaded([(number, "the same text again and again") for number in range(500)], 1.5, 42)
+
+
+def test_an_entry_above_a_size_is_compressed_and_comes_back(settings):
+    plain = encode(KEY, TOKENS, LARGE)
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "COMPRESS_ABOVE": 1000}
+    compressed, small = encode(KEY, TOKENS, LARGE), encode(KEY, TOKENS, LOADED)
+    assert len(compressed) < len(plain) / 3
+    assert is_fresh(compressed, TOKENS)
+    assert decode(KEY, compressed, TOKENS) == decode(KEY, plain, TOKENS) == LARGE
+    assert small == encode(KEY, TOKENS, LOADED)
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "COMPRESS_ABOVE": None}
+    assert decode(KEY, compressed, TOKENS) == LARGE
+
+
+def test_a_process_that_cannot_decompress_takes_an_entry_for_none(settings, monkeypatch):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "COMPRESS_ABOVE": 1000}
+    compressed = encode(KEY, TOKENS, LARGE)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert decode(KEY, compressed, TOKENS) is None
+
+
+def test_without_zstandard_nothing_is_compressed_and_a_check_says_so(monkeypatch):
+    monkeypatch.setattr(conf, "find_spec", lambda name: None)
+    config = conf.read_settings({"COMPRESS_ABOVE": 1000})
+    assert config.compress_above is None
+    assert [problem.id for problem in config.problems] == ["E024"]
+    assert "zstd" in config.problems[0].hint

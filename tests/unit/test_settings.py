@@ -96,6 +96,8 @@ def ids(**raw):
         ({"MODELS": {"auth.User": {"MAX_STALE": -1}}}, ["E020"]),
         ({"MODELS": {"auth.User": {"MAX_STALE": True, "TTL": 5}}}, ["E020"]),
         ({"ADMISSION": "none"}, ["E023"]),
+        ({"COMPRESS_ABOVE": -1}, ["E024"]),
+        ({"COMPRESS_ABOVE": "1"}, ["E024"]),
         ({"LOCAL": 5}, ["E021"]),
         ({"LOCAL": {"MAX_BYTES": -1}}, ["E021"]),
         ({"LOCAL": {"MAX_BYTES": "1"}}, ["E021"]),
