@@ -27,9 +27,11 @@ _SKIPPED: Final = 1000
 """Reads that go to the database before one is tried again."""
 _STREAK: Final = 20
 """Refusals of a site, without any other read between them, before it is known as one."""
-_WEIGHT: Final = 0.2
-"""Of the newest in a moving average."""
-_MARGIN: Final = 1.1
+_STEP: Final = 0.06
+"""By how much of itself an estimate moves towards a sample."""
+_UP: Final = 1 + _STEP
+_DOWN: Final = 1 - _STEP
+_MARGIN: Final = 1.25
 """How much dearer than the database the cache must be to be left alone."""
 _SLOW: Final = 20_000
 """Microseconds."""
@@ -42,7 +44,7 @@ class Costs:
 
     ``load`` are the microseconds of a SELECT, None before the first, ``compile`` those before it,
     ``hit`` those of a read that was answered from the cache, and ``direct`` those of one that was
-    refused, 0.0 before the first: all four as moving averages.
+    refused, 0.0 before the first: all four as moving medians.
     ``hits`` and ``fills`` are counted since it was judged last, and ``left`` down to when it is
     judged again. ``skips`` are the reads that go to the database before it is tried again.
     """
@@ -65,23 +67,22 @@ class Costs:
         """Learn what a SELECT has taken, whose rows are stored."""
         self.fills += 1
         self.left -= 1
-        known = self.load
-        self.load = microseconds if known is None else known + _WEIGHT * (microseconds - known)
+        self.load = moved(self.load, microseconds)
 
     def note_compile(self, microseconds: float) -> None:
         """Learn what it has taken to compile."""
-        self.compile += _WEIGHT * (microseconds - self.compile)
+        self.compile = moved(self.compile, microseconds)
 
     def note_hit(self, microseconds: float) -> None:
         """Learn what a hit has taken."""
         self.hits += 1
         self.left -= 1
-        self.hit += _WEIGHT * (microseconds - self.hit)
+        known = self.hit  # as moved() does; this is on the path of a hit
+        self.hit = known * (_UP if microseconds > known else _DOWN) if known else microseconds
 
     def note_direct(self, microseconds: float) -> None:
         """Learn what a refused read has taken."""
-        known = self.direct
-        self.direct = microseconds if not known else known + _WEIGHT * (microseconds - known)
+        self.direct = moved(self.direct, microseconds)
 
     def refuse(self, admission: Admission | None) -> bool:
         """
@@ -110,6 +111,17 @@ class Costs:
     def try_again(self) -> None:
         """End the refusal, and judge anew after a few tries."""
         self.skips, self.left = 0, _TRIES
+
+
+def moved(known: float | None, sample: float) -> float:
+    """
+    Return an estimate of the median, moved by a sample.
+
+    Not of the mean: one read that waited for a processor says nothing of the others.
+    """
+    if not known:
+        return sample
+    return known * (_UP if sample > known else _DOWN)
 
 
 class Sites:

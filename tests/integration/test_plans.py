@@ -47,6 +47,13 @@ def outcomes(read, times):
     return [one.outcome for one in found]
 
 
+class Suffixed(Func):
+    suffix = "x"
+
+    def as_sql(self, compiler, connection, **context):
+        return "%s", [self.suffix]
+
+
 READS = {
     "get": lambda using: Author.objects.using(using).get(name="a"),
     "list": lambda using: list(Author.objects.using(using).order_by("name")[:5]),
@@ -94,18 +101,14 @@ class TestOn:
         assert len(compilations) == 4
 
     def test_code_of_others_is_run_each_time(self, author, using):
-        suffix = ["x"]
-
-        class Suffixed(Func):
-            def as_sql(self, compiler, connection, **context):
-                return "%s", [suffix[0]]
+        Suffixed.suffix = "x"
 
         def read():
             text = models.CharField()
             return Author.objects.using(using).annotate(s=Suffixed(output_field=text)).get().s
 
         assert [read() for _ in range(4)] == ["x"] * 4
-        suffix[0] = "y"
+        Suffixed.suffix = "y"
         assert read() == "y"
 
     def test_a_content_type_that_is_another_row_counts(self, author, using, compilations):

@@ -745,14 +745,14 @@ GUARDS = [
         FINGERPRINTS,
         "        elif is_plain(kind):\n",
         "        elif True:\n",
-        (REMEMBERED, "code_of_others"),
+        ("tests/unit/test_fingerprints.py", "with_code_of_others"),
     ),
     Guard(
         "a text that is yet to be translated has no fingerprint",
         FINGERPRINTS,
         "    if issubclass(kind, Promise) or restricts_joins(kind):\n",
         "    if restricts_joins(kind):\n",
-        (REMEMBERED, "is_translated"),
+        ("tests/unit/test_fingerprints.py", "yet_to_be_translated"),
     ),
     Guard(
         "a join that looks something up as it is compiled has no fingerprint",
