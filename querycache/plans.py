@@ -5,6 +5,8 @@ What can be told from the SQL alone (its tables, or why it is not cacheable) is 
 each text of SQL and remembered in the process; the key depends on the parameters, and is made anew.
 """
 
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -79,7 +81,14 @@ def shape_of(query: Query | RawQuery, statement: str, vendor: str, config: Confi
     shape = _shapes.get((vendor, kind, statement))
     if shape is not None:
         return shape
-    skeleton = sql.skeleton(statement)
+    with _lock.making:
+        return _shapes.get((vendor, kind, statement)) or _remember_shape(
+            query, statement, vendor, config
+        )
+
+
+def _remember_shape(query: Query | RawQuery, statement: str, vendor: str, config: Config) -> Shape:
+    kind, skeleton = type(query), sql.skeleton(statement)
     shape = _shapes.get((vendor, kind, skeleton))
     if shape is None:
         shape = _make_shape(query, skeleton, vendor, config)
@@ -89,6 +98,25 @@ def shape_of(query: Query | RawQuery, statement: str, vendor: str, config: Confi
             shape = replace(shape, pinned=_pinned(shape, statement, vendor, config))
         _shapes.put((vendor, kind, statement), shape)
     return shape
+
+
+class _Lock:
+    """
+    Held by the thread that parses: a herd of readers would each parse the same SQL.
+
+    Another one in a child, where nobody would release that of its parent.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.making = threading.RLock()
+
+
+_lock: Final = _Lock()
 
 
 def _pinned(shape: Shape, statement: str, vendor: str, config: Config) -> Pinned:

@@ -1,12 +1,13 @@
 """Readers that miss the same key at once: one of them asks the database."""
 
+import sys
 import threading
 from contextlib import contextmanager
 
 import pytest
 from django.db import connections, transaction
 
-from querycache import generations, loads, reads
+from querycache import generations, loads, plans, reads
 from querycache.recorder import record_reads
 from querycache.singleflight import Flight, flights
 from querycache.stores.base import LEASE_SECONDS
@@ -290,3 +291,26 @@ def test_a_lease_lasts_for_seconds(store):
     generations.end_lease("key")
     assert generations.lease("key")
     assert 1 <= LEASE_SECONDS <= 30
+
+
+def test_of_many_threads_one_parses_the_sql(author, monkeypatch):
+    parsed = []
+    make = plans._make_shape
+
+    def counted(*args):
+        parsed.append(args)
+        return make(*args)
+
+    monkeypatch.setattr(plans, "_make_shape", counted)
+    plans.forget_plans()
+    with plans._lock.making:
+        readers = Readers(author, READERS)
+        wait_for(lambda: len(threads_at(plans.shape_of)) == READERS)
+    readers.join()
+    assert len(parsed) == 1
+
+
+def threads_at(function):
+    """Return the threads that are in a function, and call nothing of ours from there."""
+    frames = sys._current_frames().values()
+    return [frame for frame in frames if frame.f_code is function.__code__]
