@@ -42,7 +42,7 @@ def run(servers: Servers, name: str, options: Any, products: int) -> dict[str, A
     with servers.peer(name) as peer:
         processes = [peer.process, *(peer.start() for _ in range(options.processes - 1))]
         for process in processes:
-            process.ask("problems")  # is up
+            process.ask("warm", case="get", times=1, seconds=0.0)  # is up, and has imported all
         start = time.time() + GET_READY
         threads = options.readers // options.processes
         for process in processes:
