@@ -293,6 +293,38 @@ def test_a_lease_lasts_for_seconds(store):
     assert 1 <= LEASE_SECONDS <= 30
 
 
+def test_what_is_filled_at_once_does_not_expire_at_once(author, using, monkeypatch):
+    seen = []
+    store = type(generations.get_store())
+    fill = store.fill
+
+    def noting_fill(self, key, entry, ttl, **options):
+        seen.append(ttl)
+        fill(self, key, entry, ttl, **options)
+
+    monkeypatch.setattr(store, "fill", noting_fill)
+    for number in range(20):
+        Author.objects.using(using).filter(pk=number).first()
+    assert len(set(seen)) == 20
+    assert 270 <= min(seen) < max(seen) <= 300
+
+
+def test_an_entry_that_is_due_is_loaded_by_one_reader_while_others_have_it(
+    author, selects, monkeypatch
+):
+    assert name(author) == ("before", "miss")
+    go = threading.Event()
+    with held_back(monkeypatch, reads, "load_rows", go) as is_loading, monkeypatch.context() as due:
+        due.setattr(reads, "is_due", lambda loaded, ttl: True)
+        first = Readers(author, 1)
+        assert is_loading.wait(10)
+        due.setattr(reads, "is_due", lambda loaded, ttl: False)
+        assert name(author) == ("before", "hit")
+        go.set()
+        assert first.join() == [("before", "miss")]
+    assert len(selects) == 2
+
+
 def test_of_many_threads_one_parses_the_sql(author, monkeypatch):
     parsed = []
     make = plans._make_shape
