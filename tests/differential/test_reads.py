@@ -23,15 +23,17 @@ def taken(read, library):
     return picture(read.run(library))
 
 
-def those_for(reads: list[Read], library: Library) -> list[Read]:
+def those_for(reads: list[Read], library: Library, store: str) -> list[Read]:
     assert len({read.name for read in reads}) == len(reads)
-    return [read for read in reads if read.can_run_on(library.using)]
+    found = [read for read in reads if read.can_run_on(library.using)]
+    # What is read is the same on each store: all of it on two of them, a part on the others.
+    return found if store in {"locmem", "redis"} else found[::5]
 
 
 def test_every_read_is_the_same_without_the_cache_at_first_and_from_it(
-    library, count_sql, subtests
+    library, store, count_sql, subtests
 ):
-    for read in those_for(CACHEABLE, library):
+    for read in those_for(CACHEABLE, library, store):
         with subtests.test(msg=read.name):
             with bypass():
                 without = taken(read, library)
@@ -46,9 +48,9 @@ def test_every_read_is_the_same_without_the_cache_at_first_and_from_it(
 
 
 def test_a_read_that_is_not_cacheable_goes_to_the_database_and_says_why(
-    library, count_sql, subtests
+    library, store, count_sql, subtests
 ):
-    for read in those_for(NOT_CACHEABLE, library):
+    for read in those_for(NOT_CACHEABLE, library, store):
         with subtests.test(msg=read.name):
             with bypass():
                 without = taken(read, library)

@@ -118,10 +118,15 @@ def calls_of(function):
     return calls
 
 
+def on_311(calls):
+    """Until Python 3.12 a comprehension is a call."""
+    return calls if sys.version_info < (3, 12) else 0
+
+
 def test_a_hit_makes_few_calls(author, using, round_trips):
     # Three of them speak to the server, where redis-py's own way takes 20 calls more. Eleven make
     # the instance, one of them for each row, where Django's own way takes seven for each.
-    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 45
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 45 + on_311(2)
 
 
 def test_a_miss_makes_few_calls(author, using, round_trips):
@@ -133,14 +138,14 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
     # Twelve see to it that others wait for this load, and learn what it costs.
     # Eleven make the instance, as on a hit.
-    assert calls_of(first) <= 97
+    assert calls_of(first) <= 97 + on_311(3)
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):
     # Four of them tell an outcome that is known from one that is not, and own marks from lost ones,
     # one has this process not answer by itself what it has changed, and two take a connection. A
     # dozen ask for rows and name what they touch: beside the table, what reads of rows depend on.
-    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 74
+    assert calls_of(lambda: Author.objects.using(using).update(name="b")) <= 74 + on_311(3)
 
 
 def test_a_row_more_makes_one_call_more(author, using, round_trips):
