@@ -397,7 +397,6 @@ def is_to_be_verified(share: float, compiler: SQLCompiler, state: ConnectionStat
 
 def load_rows(execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str) -> Loaded:
     """Run the SELECT; return what an entry holds of it."""
-    compiler.connection.ensure_connection()  # which the cache saves nobody
     began = perf_counter_ns()
     result = execute_sql(compiler, result_type)
     rows = list(chain.from_iterable(result)) if result_type == MULTI else result
