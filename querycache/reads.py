@@ -132,11 +132,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             return as_result(loaded.rows, result_type)
         note(table.label, "hit", began, None, plan, loaded)
         plan.shape.costs.note_hit((perf_counter_ns() - began) / 1000)
-        if forget_compiled(compiler) and name is not None:
+        if name is not None and "as_sql" in compiler.__dict__:
             remember(compiler, name, plan)
         if config.verify and is_to_be_verified(config.verify, compiler, state):
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
             loaded = verified(load, compiler.query, plan, loaded, look, table.label)
+        forget_compiled(compiler)  # and not before: the SQL that made the key is verified
         return as_result(loaded.rows, result_type)
 
     return read
@@ -244,12 +245,10 @@ def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
         _remembered.put(name, (plan, columns_of(compiler)))
 
 
-def forget_compiled(compiler: SQLCompiler) -> bool:
-    """Have the compiler compile again if it is asked to; say whether it has compiled."""
-    has_compiled = "as_sql" in compiler.__dict__
-    if has_compiled:
+def forget_compiled(compiler: SQLCompiler) -> None:
+    """Have a compiler that has compiled compile again if it is asked to."""
+    if "as_sql" in compiler.__dict__:
         compiles_anew(compiler)
-    return has_compiled
 
 
 def compile_once(compiler: SQLCompiler) -> tuple[str, Sequence[Any]] | None:

@@ -56,6 +56,20 @@ def test_a_hit_that_is_right_is_counted_as_verified(author, counted):
     assert counted() == (1, 0)
 
 
+def test_a_union_that_compiling_changes_is_compiled_once(using, verify, counted, caplog):
+    authors = Author.objects.using(using)
+    for new in ("a", "b"):
+        authors.create(name=new)
+
+    def names():
+        both = authors.filter(name="a").union(authors.filter(name="b"))
+        return list(both.order_by("-pk").values_list("name", flat=True))
+
+    assert [names() for _ in range(3)] == [["b", "a"]] * 3
+    assert counted() == (2, 0)
+    assert caplog.text == ""
+
+
 def test_a_hit_that_differs_is_counted_logged_and_mended(author, counted, caplog):
     change_unseen(author, "after")
     with caplog.at_level(logging.ERROR, "querycache"):
