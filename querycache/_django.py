@@ -52,6 +52,7 @@ __all__ = [
     "SINGLE",
     "BaseDatabaseWrapper",
     "Columns",
+    "Converters",
     "CursorWrapper",
     "KnownRelated",
     "ModelIterable",
@@ -69,6 +70,7 @@ __all__ = [
     "commit_again",
     "compiled_as",
     "compiles_anew",
+    "converters_of",
     "copy_of_raw",
     "debug_cursor_with_copy",
     "deletes_in_database",
@@ -170,9 +172,26 @@ def columns_of(compiler: SQLCompiler) -> Columns:
     return {name: known[name] for name in _COLUMNS if name in known}
 
 
-def set_columns(compiler: SQLCompiler, columns: Columns) -> None:
-    """Have a compiler that has not compiled know the columns all the same."""
+Converters = dict[int, Any]
+"""What Django converts the columns of a row with, by their place."""
+
+
+def converters_of(compiler: SQLCompiler) -> Converters:
+    """Ask each column of a compiler, which takes a while; they may belong to its connection."""
+    return compiler.get_converters(
+        [column for column, _, _ in compiler.select[: compiler.col_count]]
+    )
+
+
+def set_columns(compiler: SQLCompiler, columns: Columns, converters: Converters | None) -> None:
+    """
+    Have a compiler that has not compiled know the columns all the same.
+
+    And their converters, unless they are None: then it asks each column.
+    """
     compiler.__dict__.update(columns)
+    if converters is not None:
+        compiler.get_converters = lambda expressions: converters  # type: ignore[method-assign]
 
 
 def restricts_joins(kind: type) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from django.db.models import Model
+
 from querycache._django import Query, is_test_environment
 from querycache.options import Admission
 
@@ -91,7 +93,8 @@ class Costs:
         In tests only if the settings say so: they shall not depend on how long something takes.
         """
         if not self.skips:
-            is_refused = self._is_slower() or self.hits < self.fills * _LEAST_HITS
+            is_slower = self.hits > self.fills and self._is_slower()
+            is_refused = is_slower or self.hits < self.fills * _LEAST_HITS
             self.hits, self.fills, self.left = 0, 0, _ENOUGH
             if not is_refused or (admission is None and is_test_environment()):
                 self.direct = 0.0
@@ -104,9 +107,24 @@ class Costs:
             self.try_again()
         return True
 
+    @property
+    def _of_database(self) -> float:
+        return self.direct or (self.load or self.hit) + self.compile
+
     def _is_slower(self) -> bool:
-        of_database = self.direct or (self.load or self.hit) + self.compile
-        return self.hits > self.fills and self.hit > of_database * _MARGIN
+        return self.hit > self._of_database * _MARGIN
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether reads go to the database now."""
+        return self.skips > 0
+
+    @property
+    def why_refused(self) -> str:
+        """Why, for people."""
+        if self._is_slower():
+            return f"a hit takes {self.hit:.0f} µs, the database {self._of_database:.0f} µs"
+        return "its entries were hardly ever read"
 
     def try_again(self) -> None:
         """End the refusal, and judge anew after a few tries."""
@@ -130,6 +148,8 @@ class Sites:
     def __init__(self) -> None:
         self.streaks: dict[Hashable, int] = {}
         self.skips: dict[Hashable, int] = {}
+        self.uncacheable: dict[type[Model] | None, set[Hashable]] = {}
+        """By model: those whose last query was refused for its SQL, which has to be compiled."""
 
     def skip(self, query: Query, result_type: str) -> bool:
         """Say whether a query is most likely to be refused, and is not to be looked at."""
@@ -140,6 +160,10 @@ class Sites:
         elif left:
             self.skips.pop(site, None)
         return left > 0
+
+    def is_skipped(self, query: Query, result_type: str) -> bool:
+        """Say what ``skip`` would, without counting the query."""
+        return site_of(query, result_type) in self.skips
 
     def note_worth(self, query: Query, result_type: str) -> None:
         """Learn of a query that was looked at and not refused."""
@@ -155,10 +179,29 @@ class Sites:
             self.skips[site] = _SKIPPED
         return streak >= _STREAK
 
+    def is_uncacheable(self, query: Query, result_type: str) -> bool:
+        """Say whether a query is most likely to be refused once it is compiled."""
+        found = self.uncacheable.get(query.model)
+        return found is not None and site_of(query, result_type) in found
+
+    def note_uncacheable(self, query: Query, result_type: str) -> None:
+        """Learn of a query whose SQL was refused."""
+        found = self.uncacheable.setdefault(query.model, set())
+        if len(found) > _MOST_SITES:
+            found.clear()
+        found.add(site_of(query, result_type))
+
+    def note_cacheable(self, query: Query, result_type: str) -> None:
+        """Learn of a query whose SQL was not refused."""
+        found = self.uncacheable.get(query.model)
+        if found is not None:
+            found.discard(site_of(query, result_type))
+
     def clear(self) -> None:
         """Forget all."""
         self.streaks.clear()
         self.skips.clear()
+        self.uncacheable.clear()
 
 
 _MOST_SITES: Final = 1000

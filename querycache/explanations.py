@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from querycache import generations, reads
 from querycache._django import MULTI
+from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.plans import Plan
@@ -89,6 +90,7 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
     using = queryset.db
     compiler = queryset.query.clone().get_compiler(using)
     state = state_of(connections[using])
+    is_skipped = sites.is_skipped(compiler.query, MULTI)
     statement = ""
     try:
         statement, params = compiler.as_sql()
@@ -96,6 +98,9 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
             raise Uncacheable(Reason.NOT_OPTED_IN, compiler.query.model._meta.label)
         reads.refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
         plan = reads.plan_of(compiler, (statement, params), MULTI, state)
+        costs = plan.shape.costs
+        if (costs.is_refused or is_skipped) and reads.hint_of(compiler.query) is None:
+            raise Uncacheable(Reason.NOT_WORTH_IT, costs.why_refused)
     except EmptyResultSet:
         return Explanation("", using, Reason.EMPTY)
     except Uncacheable as refusal:

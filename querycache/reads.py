@@ -32,6 +32,7 @@ from querycache._django import (
     columns_of,
     compiled_as,
     compiles_anew,
+    converters_of,
     is_selected_plainly,
     is_snapshot,
     reads_uncommitted,
@@ -76,8 +77,17 @@ bypassed: Final[ContextVar[bool]] = ContextVar("querycache_bypassed", default=Fa
 """Whether reads of the current context go to the database."""
 
 
+class Remembered:
+    """A plan, and what a compiler that does not compile is to know of its columns."""
+
+    __slots__ = ("columns", "plan")
+
+    def __init__(self, plan: Plan, columns: Columns) -> None:
+        self.plan, self.columns = plan, columns
+
+
 _PLANS: Final = 2048
-_remembered: Memory[tuple[Any, ...], tuple[Plan, Columns]] = Memory(_PLANS)
+_remembered: Memory[tuple[Any, ...], Remembered] = Memory(_PLANS)
 """Plans of queries that were answered from the cache, by what ``name_of_plan`` says of them."""
 
 
@@ -160,6 +170,8 @@ def name_of_plan(
     # Compiling an ordered union changes it.
     if query.combinator or state.session.apart is None:
         return None
+    if sites.uncacheable and sites.is_uncacheable(query, result_type):
+        return None
     fingerprint = fingerprint_of(query)
     if fingerprint is None:
         return None
@@ -181,12 +193,17 @@ def recalled_plan(
     known = None if name is None else _remembered.get(name)
     if known is None:
         return None
-    plan, columns = known
+    plan = known.plan
     if state.has_written(plan.shape.tables):
         publish_written(compiler.connection, state)
     if get_config().checks_plans and not compiles_to(plan, compiler, result_type, state):
         return None
-    set_columns(compiler, columns)
+    converters = state.converters.get(known)
+    set_columns(compiler, known.columns, converters)
+    if converters is None and result_type == MULTI:
+        if len(state.converters) >= _PLANS:
+            state.converters.clear()
+        state.converters[known] = converters_of(compiler)
     return plan
 
 
@@ -201,7 +218,14 @@ def new_plan(compiler: SQLCompiler, result_type: str, state: ConnectionState) ->
     if compiled is None:
         return None
     took = (perf_counter_ns() - began) / 1000
-    plan = plan_of(compiler, compiled, result_type, state)
+    try:
+        plan = plan_of(compiler, compiled, result_type, state)
+    except Uncacheable as refusal:
+        if refusal.reason is not Reason.WRITTEN_HERE:
+            sites.note_uncacheable(compiler.query, result_type)
+        raise
+    if sites.uncacheable:
+        sites.note_cacheable(compiler.query, result_type)
     plan.shape.costs.note_compile(took)
     return plan
 
@@ -242,7 +266,7 @@ ANOTHER_PLAN: Final = "A query was remembered as %s, and compiles to %s: please 
 def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
     """Remember the plan of a query that was answered from the cache, to compile it no more."""
     if is_selected_plainly(compiler, is_plain):
-        _remembered.put(name, (plan, columns_of(compiler)))
+        _remembered.put(name, Remembered(plan, columns_of(compiler)))
 
 
 def forget_compiled(compiler: SQLCompiler) -> None:

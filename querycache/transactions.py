@@ -11,7 +11,13 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from querycache._django import BaseDatabaseWrapper, block_of_test, in_transaction, schema_of
+from querycache._django import (
+    BaseDatabaseWrapper,
+    Converters,
+    block_of_test,
+    in_transaction,
+    schema_of,
+)
 from querycache.databases import Database, this_process
 from querycache.scopes import Scope, merged
 from querycache.sessions import Session
@@ -36,6 +42,7 @@ class ConnectionState:
         "_tables",
         "_test",
         "broken",
+        "converters",
         "covered",
         "in_query",
         "opened",
@@ -61,6 +68,8 @@ class ConnectionState:
         """Fences and releases of this connection's own change are under way."""
         self.unfinished: list[tuple[tuple[str, ...], str]] = []
         """Fences of statements that may go on until the next one of this connection has run."""
+        self.converters: dict[object, Converters] = {}
+        """Of remembered plans, by these: they may belong to the connection."""
         self._database: tuple[tuple[Any, ...], Database] | None = None
         self._test: tuple[object, str] | None = None
         """The transaction of a test, and what its entries are told apart by."""

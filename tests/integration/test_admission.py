@@ -1,8 +1,10 @@
 """ADMISSION: what the cache makes slower goes to the database, and says so."""
 
+import re
+
 import pytest
 
-from querycache import admission, cached, get_stats, reads
+from querycache import admission, cached, explain, get_stats, reads
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author
@@ -64,6 +66,24 @@ def test_entries_that_die_unread_are_filled_no_more(author, using):
         Author.objects.using(using).filter(pk=author.pk).update(name="a")
     assert found[:100] == [("miss", None)] * 100
     assert found[-5:] == [NOT_WORTH_IT] * 5
+
+
+def test_explain_says_so_with_the_times(author, slow_hits, using):
+    read(author, 120)
+    explanation = explain(Author.objects.using(using).filter(pk=author.pk).order_by()[:21])
+    assert explanation.reason is Reason.NOT_WORTH_IT
+    assert re.fullmatch(r"a hit takes \d{6,} µs, the database \d+ µs", explanation.detail)
+    assert explain(
+        cached(Author.objects.using(using).filter(pk=author.pk).order_by()[:21])
+    ).cacheable
+
+
+def test_explain_says_that_entries_die_unread(author, using):
+    for _ in range(110):
+        read(author, 1)
+        Author.objects.using(using).filter(pk=author.pk).update(name="a")
+    explanation = explain(Author.objects.using(using).filter(pk=author.pk).order_by()[:21])
+    assert explanation.detail == "its entries were hardly ever read"
 
 
 def test_what_cached_asks_for_is_cached(author, slow_hits):
