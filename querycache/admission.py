@@ -16,7 +16,8 @@ from typing import Final
 
 from django.db.models import Model
 
-from querycache._django import Query, is_test_environment
+from querycache._django.connections import is_test_environment
+from querycache._django.queries import Query
 from querycache.options import Admission
 
 _ENOUGH: Final = 100

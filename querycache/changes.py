@@ -8,13 +8,13 @@ from django.apps import apps
 from django.db.models import Model
 
 from querycache import statements
-from querycache._django import (
+from querycache._django.compilers import (
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
-    deletes_in_database,
     updates_on_conflict,
 )
+from querycache._django.relations import deletes_in_database
 from querycache.conf import get_config
 from querycache.memory import Memory
 from querycache.options import normalized_table

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import connections
 
-from querycache._django import BaseDatabaseWrapper
+from querycache._django.connections import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 from querycache.scopes import ANY, NEW, Scope

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from querycache import sql
-from querycache._django import Query, RawQuery, nodes_of, parts_of, table_names
+from querycache._django.queries import Query, RawQuery, nodes_of, parts_of, table_names
 from querycache.exceptions import Reason, Uncacheable
 from querycache.options import Table, normalized_table
 

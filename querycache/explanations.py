@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from querycache import generations, reads
-from querycache._django import MULTI
+from querycache._django.compilers import MULTI
 from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable

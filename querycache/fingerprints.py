@@ -19,7 +19,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 
-from querycache._django import Query, restricts_joins
+from querycache._django.queries import Query, restricts_joins
 
 _SIZE: Final = 16
 """Bytes. Two queries of one fingerprint would share a result: as unlikely as for a key."""

@@ -32,7 +32,7 @@ from typing import Any, Final, NamedTuple
 from django.apps import apps
 from django.db import connections
 
-from querycache._django import BaseDatabaseWrapper
+from querycache._django.connections import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.databases import EPOCH, OF_INSERTS
 from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_fresh, tokens_of

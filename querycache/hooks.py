@@ -21,16 +21,18 @@ from querycache import (
     replicas,
     stores,
 )
-from querycache._django import (
-    BaseDatabaseWrapper,
-    CursorWrapper,
-    ModelIterable,
+from querycache._django.compilers import (
     SQLCompiler,
     SQLDeleteCompiler,
     SQLInsertCompiler,
     SQLUpdateCompiler,
+)
+from querycache._django.connections import (
+    BaseDatabaseWrapper,
+    CursorWrapper,
     debug_cursor_with_copy,
 )
+from querycache._django.instances import ModelIterable
 from querycache.local import local
 from querycache.sessions import Session
 from querycache.stats import statistics

@@ -21,21 +21,23 @@ from weakref import ref
 from django.db import router
 from django.db.models import Model
 
-from querycache._django import (
-    LEAVES_DEFERRED_KEYS,
-    KnownRelated,
+from querycache._django.instances import (
     ModelState,
-    PlainKey,
-    cached_under,
     fetch_mode_of,
     fills_dict,
     is_built_by_django,
     is_set_by_writing,
-    known_related,
     model_of,
+    sets_fields_cache,
+)
+from querycache._django.relations import (
+    LEAVES_DEFERRED_KEYS,
+    KnownRelated,
+    PlainKey,
+    cached_under,
+    known_related,
     plain_key,
     related_populator,
-    sets_fields_cache,
 )
 from querycache.conf import get_config
 

@@ -16,18 +16,20 @@ from django.db import connections
 from django.db.models import Model
 
 from querycache import changes, generations
-from querycache._django import (
-    BaseDatabaseWrapper,
-    CursorWrapper,
+from querycache._django.compilers import (
     SQLCompiler,
     SQLDeleteCompiler,
-    commit_again,
     compiles_anew,
+    values_prepared,
+)
+from querycache._django.connections import (
+    BaseDatabaseWrapper,
+    CursorWrapper,
+    commit_again,
     has_no_transaction,
     in_transaction,
     keeps_locks,
     knows_outcome,
-    values_prepared,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable

@@ -15,7 +15,7 @@ from time import monotonic, perf_counter_ns, sleep, time
 from typing import Final
 
 from querycache import generations, replicas
-from querycache._django import BaseDatabaseWrapper, has_open_statement
+from querycache._django.connections import BaseDatabaseWrapper, has_open_statement
 from querycache.conf import get_config
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable

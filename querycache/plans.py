@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from querycache import dependencies, pins, sql
-from querycache._django import Query, RawQuery
+from querycache._django.queries import Query, RawQuery
 from querycache.admission import Costs
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory

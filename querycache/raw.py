@@ -10,7 +10,8 @@ from django.db.models import Model
 from django.db.models.query import RawQuerySet
 
 from querycache import generations, loads, reads
-from querycache._django import MULTI, RawQuery, copy_of_raw
+from querycache._django.compilers import MULTI
+from querycache._django.queries import RawQuery, copy_of_raw
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.transactions import state_of

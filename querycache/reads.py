@@ -21,24 +21,22 @@ from django.db import router
 from django.utils.timezone import get_current_timezone
 
 from querycache import generations, plans, sql
-from querycache._django import (
+from querycache._django.compilers import (
     GET_ITERATOR_CHUNK_SIZE,
     MULTI,
     SINGLE,
-    BaseDatabaseWrapper,
     Columns,
-    Query,
     SQLCompiler,
     columns_of,
     compiled_as,
     compiles_anew,
     converters_of,
     is_selected_plainly,
-    is_snapshot,
-    reads_uncommitted,
     result_width,
     set_columns,
 )
+from querycache._django.connections import BaseDatabaseWrapper, is_snapshot, reads_uncommitted
+from querycache._django.queries import Query
 from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.entries import Loaded

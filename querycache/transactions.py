@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from querycache._django import (
+from querycache._django.compilers import Converters
+from querycache._django.connections import (
     BaseDatabaseWrapper,
-    Converters,
     block_of_test,
     in_transaction,
     schema_of,

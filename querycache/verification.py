@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import DatabaseError
 
 from querycache import generations
-from querycache._django import Query, is_ordered
+from querycache._django.queries import Query, is_ordered
 from querycache.entries import Loaded
 from querycache.exceptions import StoreFailed
 from querycache.generations import Look

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from django.core.cache import caches
 
-from querycache._django import primary_client
+from querycache._django.connections import primary_client
 from querycache.stores.base import (
     FENCE_SECONDS,
     LEASE_SECONDS,

@@ -31,7 +31,9 @@ def classes():
 
 def test_uninstalling_leaves_django_as_it_was(uninstalled):
     script = (
-        "from querycache._django import *\n"
+        "from querycache._django.compilers import *\n"
+        "from querycache._django.connections import *\n"
+        "from querycache._django.instances import *\n"
         "print(sorted(f'{c.__name__}.{n}' for c in (SQLCompiler, SQLInsertCompiler,"
         " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper, ModelIterable)"
         " for n in vars(c)))"

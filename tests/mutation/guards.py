@@ -41,7 +41,9 @@ MAX_STALE = "tests/integration/test_max_stale.py"
 REMEMBERED = "tests/integration/test_plans.py"
 HERDS = "tests/integration/test_herds.py"
 HYDRATION = "querycache/hydration.py"
-DJANGO = "querycache/_django.py"
+CONNECTIONS = "querycache/_django/connections.py"
+INSTANCES = "querycache/_django/instances.py"
+RELATIONS = "querycache/_django/relations.py"
 PLANS = "querycache/plans.py"
 PINS = "querycache/pins.py"
 SCOPES = "tests/integration/test_scopes.py"
@@ -170,7 +172,7 @@ GUARDS = [
     ),
     Guard(
         "a fence does not stay where the server has answered",
-        "querycache/_django.py",
+        CONNECTIONS,
         '        return not state.startswith(("08", "57P"))\n',
         "        return False\n",
         (TRANSACTIONS, "that_the_server_refuses_is_over"),
@@ -476,7 +478,7 @@ GUARDS = [
     ),
     Guard(
         "a store that is a table does not commit the transaction of a test",
-        "querycache/_django.py",
+        CONNECTIONS,
         "    if connection.connection is None or connection.in_atomic_block:\n        return\n",
         "",
         (TESTING, "reads_from_the_cache_what_it_has_written"),
@@ -798,113 +800,113 @@ GUARDS = [
     ),
     Guard(
         "a class with an __init__ of its own, for a while or for good, is left to Django",
-        DJANGO,
+        INSTANCES,
         "        model.__init__ is _OWN_INIT\n",
         "        True\n",
         (HYDRATION_TESTS, "replaced_for_a_while"),
     ),
     Guard(
         "a class with a from_db of its own is left to Django",
-        DJANGO,
+        INSTANCES,
         '        and getattr(model.from_db, "__func__", None) is _OWN_FROM_DB\n',
         "",
         (HYDRATION_TESTS, "with_a_from_db_of_its_own"),
     ),
     Guard(
         "a class with a __new__ of its own is left to Django",
-        DJANGO,
+        INSTANCES,
         "        and model.__new__ is object.__new__\n",
         "",
         (HYDRATION_TESTS, "with_a_new_of_its_own"),
     ),
     Guard(
         "a class with a __setattr__ of its own is left to Django",
-        DJANGO,
+        INSTANCES,
         "        and model.__setattr__ is object.__setattr__\n",
         "",
         (HYDRATION_TESTS, "with_a_setattr_of_its_own"),
     ),
     Guard(
         "a class with a __getattribute__ of its own is left to Django",
-        DJANGO,
+        INSTANCES,
         "        and model.__getattribute__ is object.__getattribute__\n",
         "",
         (HYDRATION_TESTS, "with_a_getattribute_of_its_own"),
     ),
     Guard(
         "nothing is hydrated where Django was changed before",
-        DJANGO,
+        INSTANCES,
         "        and not _IS_PATCHED\n",
         "",
         (HYDRATION_TESTS, "was_replaced_before"),
     ),
     Guard(
         "a receiver of pre_init is told",
-        DJANGO,
+        INSTANCES,
         "        and not (pre_init.receivers and pre_init.has_listeners(model))\n",
         "",
         (HYDRATION_TESTS, "a_receiver_hears_of_each_instance"),
     ),
     Guard(
         "a receiver of post_init is told",
-        DJANGO,
+        INSTANCES,
         "        and not (post_init.receivers and post_init.has_listeners(model))\n",
         "",
         (HYDRATION_TESTS, "a_receiver_hears_of_each_instance"),
     ),
     Guard(
         "an __init__ behind that of Django is called",
-        DJANGO,
+        INSTANCES,
         "        set(inits) == {Model, object}\n",
         "        bool(inits)\n",
         (HYDRATION_TESTS, "an_init_behind_that_of_django"),
     ),
     Guard(
         "a metaclass that is called in a way of its own is left to Django",
-        DJANGO,
+        INSTANCES,
         "        and type(model).__call__ is type.__call__\n",
         "",
         (HYDRATION_TESTS, "is_called_in_a_way_of_its_own"),
     ),
     Guard(
         "a class with a __dict__ of its own is left to Django",
-        DJANGO,
-        '        and type(_attribute(model, "__dict__")) is GetSetDescriptorType\n',
+        INSTANCES,
+        '        and type(attribute(model, "__dict__")) is GetSetDescriptorType\n',
         "",
         (HYDRATION_TESTS, "with_a_dict_of_its_own"),
     ),
     Guard(
         "a class that keeps its state elsewhere is left to Django",
-        DJANGO,
-        '        and _attribute(model, "_state") is None\n',
+        INSTANCES,
+        '        and attribute(model, "_state") is None\n',
         "",
         (HYDRATION_TESTS, "keeps_its_state_elsewhere"),
     ),
     Guard(
         "a descriptor of a field's own is left to Django",
-        DJANGO,
+        INSTANCES,
         'not (hasattr(kind, "__set__") or',
         "not (False or",
         (HYDRATION_TESTS, "a_descriptor_of_its_own"),
     ),
     Guard(
         "an annotation that cannot be set is not written",
-        DJANGO,
+        INSTANCES,
         ' or hasattr(kind, "__delete__"))',
         ")",
         (HYDRATION_TESTS, "annotations_are_set_as_django_sets_them"),
     ),
     Guard(
         "only what Django's own descriptors do is known",
-        DJANGO,
+        INSTANCES,
         "    return kind in _WRITTEN or",
         "    return issubclass(kind, tuple(_WRITTEN)) or",
         (HYDRATION_TESTS, "a_descriptor_of_a_foreign_key_s_own"),
     ),
     Guard(
         "a foreign key that is not null makes the cache of relations",
-        DJANGO,
-        "    return type(_attribute(model, name)) is ForeignKeyDeferredAttribute\n",
+        INSTANCES,
+        "    return type(attribute(model, name)) is ForeignKeyDeferredAttribute\n",
         "    return False\n",
         (HYDRATION_TESTS, "two_foreign_keys"),
     ),
@@ -931,7 +933,7 @@ GUARDS = [
     ),
     Guard(
         "the filter of a related manager is not applied before the first instance",
-        DJANGO,
+        INSTANCES,
         '"queryset._query.model"',
         '"queryset.query.model"',
         (HYDRATION_TESTS, "a_filter_that_cannot_be_applied"),
@@ -966,7 +968,7 @@ GUARDS = [
     ),
     Guard(
         "a setter of select_related that does more is called",
-        DJANGO,
+        RELATIONS,
         '    if getattr(setter, "__func__", None) is not FieldCacheMixin.set_cached_value:\n',
         '    if not hasattr(setter, "__self__"):\n',
         (HYDRATION_TESTS, "keeps_its_relations_elsewhere"),
@@ -1008,14 +1010,14 @@ GUARDS = [
     ),
     Guard(
         "a descriptor of a relation's own sets it",
-        DJANGO,
+        RELATIONS,
         "    if type(descriptor) is not ForwardManyToOneDescriptor or ",
         "    if ",
         (HYDRATION_TESTS, "a_relation_with_a_descriptor_of_its_own"),
     ),
     Guard(
         "a field that keeps its relations elsewhere sets them",
-        DJANGO,
+        RELATIONS,
         "    if not is_own or len(",
         "    if len(",
         (HYDRATION_TESTS, "keeps_its_relations_elsewhere"),

@@ -15,7 +15,7 @@ from django.db.models.options import Options
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-from querycache import _django
+from querycache._django import instances, relations
 from tests.testapp.models import Author, Biography, Book, Edit, Tag
 
 ASKED_OF_A_COMPILER = {
@@ -76,7 +76,7 @@ def test_a_model_sets_what_it_set():
     assert "__new__" not in vars(Model)
     assert "__call__" not in vars(base.ModelBase)
     assert "__init__" not in vars(base.ModelState)
-    assert not _django._IS_PATCHED
+    assert not instances._IS_PATCHED
 
 
 def test_the_state_of_an_instance_has_nothing_else():
@@ -92,7 +92,7 @@ def test_a_deferred_attribute_does_not_hear_of_being_set():
     assert not hasattr(DeferredAttribute, "__delete__")
 
 
-@pytest.mark.parametrize("descriptor", sorted(_django._WRITTEN, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("descriptor", sorted(instances._WRITTEN, key=lambda kind: kind.__name__))
 def test_to_set_a_descriptor_is_to_write(descriptor):
     allowed = {
         related_descriptors.ForeignKeyDeferredAttribute: {
@@ -110,17 +110,17 @@ def test_a_relation_is_kept_in_one_place():
     mixin = mixins.FieldCacheMixin
     assert names_in(mixin.set_cached_value) == {"_state", "fields_cache", "cache_name"}
     assert names_in(mixin.is_cached) == {"_state", "fields_cache", "cache_name"}
-    assert _django.cached_under(Book._meta.get_field("author").set_cached_value) == "author"
-    assert _django.cached_under(Author._meta.get_field("books").set_cached_value) == "books"
-    assert _django.cached_under(lambda instance, value: None) is None
+    assert relations.cached_under(Book._meta.get_field("author").set_cached_value) == "author"
+    assert relations.cached_under(Author._meta.get_field("books").set_cached_value) == "books"
+    assert relations.cached_under(lambda instance, value: None) is None
 
 
 def test_a_foreign_key_is_set_as_it_was():
     setter = related_descriptors.ForwardManyToOneDescriptor.__set__
     assert names_in(setter) >= {"allow_relation", "related_fields", "set_cached_value", "multiple"}
-    key = _django.plain_key(Book, Book._meta.get_field("author"))
+    key = relations.plain_key(Book, Book._meta.get_field("author"))
     assert key == ("author", "author_id", "id", Author)
-    assert _django.plain_key(Biography, Biography._meta.get_field("author")) is None
+    assert relations.plain_key(Biography, Biography._meta.get_field("author")) is None
 
 
 def test_signals_keep_their_receivers_where_they_are_looked_for():
@@ -130,17 +130,17 @@ def test_signals_keep_their_receivers_where_they_are_looked_for():
 
 def test_what_a_related_manager_knows_is_found():
     author = Author(pk=1)
-    (known,) = _django.known_related(author.books.all())
+    (known,) = relations.known_related(author.books.all())
     assert known.field is Book._meta.get_field("author")
     assert known.objects == {1: author}
     assert known.names == ["author_id"]
     assert known.key_of(Book(author_id=1)) == 1
-    assert _django.known_related(Tag.objects.all()) == []
+    assert relations.known_related(Tag.objects.all()) == []
 
 
 def test_the_model_of_a_queryset_is_found_without_its_query():
     edits = Edit.objects.all()
-    assert _django.model_of(query.ModelIterable(edits)) is Edit
+    assert instances.model_of(query.ModelIterable(edits)) is Edit
     assert isinstance(query.QuerySet.query, property)
 
 
