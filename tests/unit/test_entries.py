@@ -13,7 +13,7 @@ import psycopg.types.multirange
 import psycopg.types.range
 import pytest
 
-from querycache import conf, entries
+from querycache import conf, entries, readers
 from querycache.entries import Loaded, decode, encode, is_fresh
 from querycache.exceptions import Reason, Uncacheable
 
@@ -151,7 +151,7 @@ def test_a_process_that_cannot_decompress_takes_an_entry_for_none(settings, monk
 
 
 def test_without_zstandard_nothing_is_compressed_and_a_check_says_so(monkeypatch):
-    monkeypatch.setattr(conf, "find_spec", lambda name: None)
+    monkeypatch.setattr(readers, "find_spec", lambda name: None)
     config = conf.read_settings({"COMPRESS_ABOVE": 1000})
     assert config.compress_above is None
     assert [problem.id for problem in config.problems] == ["E024"]
