@@ -16,23 +16,16 @@ A store that fails stops neither reads nor writes. What a write could not fence 
 of this process: until it is paid, nothing is read from the store.
 """
 
-import atexit
-import logging
-import os
-import threading
 import uuid
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
 from random import random
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from django.apps import apps
-from django.db import connections
-
-from querycache._django.connections import BaseDatabaseWrapper
+from querycache import debts
+from querycache.breaker import ask, ask_unless_failing, call
 from querycache.conf import get_config
 from querycache.databases import EPOCH, OF_INSERTS
 from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_fresh, tokens_of
@@ -42,9 +35,6 @@ from querycache.plans import Plan, is_complete
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS, is_mark
-from querycache.transactions import state_of
-
-logger = logging.getLogger("querycache")
 
 
 class Look(NamedTuple):
@@ -123,11 +113,11 @@ class _Answer(NamedTuple):
 
 def _ask_store(key: str | None, dependencies: Sequence[str]) -> _Answer:
     if get_store().unsettled:
-        settle()
-    if _debts or _unfenced:
-        pay_debts()
+        debts.settle()
+    if debts.owed or debts.unfenced:
+        debts.pay_debts()
     sent = monotonic()
-    found: Found = _ask_unless_failing("look", key, dependencies)
+    found: Found = ask_unless_failing("look", key, dependencies)
     # The incarnation of the server is one more generation: what it knew in another life is stale.
     tokens = found.incarnation + b"".join(found.tokens)
     # A mark, nothing, or foreign bytes: no list of those is taken for a list of tokens.
@@ -159,7 +149,7 @@ class Inspection(NamedTuple):
 def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     """Say what is in the store, and why it is stale if it is. Raises ``StoreFailed``."""
     loaded = _look_in_store(key, dependencies).loaded
-    found: Found = _ask_unless_failing("look", key, dependencies)
+    found: Found = ask_unless_failing("look", key, dependencies)
     fenced = [
         name for name, token in zip(dependencies, found.tokens, strict=True) if is_mark(token)
     ]
@@ -192,7 +182,7 @@ def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> 
     # What was filled in one moment does not expire in one moment.
     jittered = ttl * (1 - _JITTER * random())  # noqa: S311  no secret
     try:
-        _call("fill", key, entry, jittered, is_leased=is_leased)
+        call("fill", key, entry, jittered, is_leased=is_leased)
     except Exception as error:
         # Too large for this store, perhaps: that is no outage. If it is one, the next look says so.
         raise StoreFailed(str(error)) from error
@@ -210,13 +200,13 @@ def lease(key: str) -> bool:
 
     Where the store is a table of a database, everybody is: that would be a write for each miss.
     """
-    return get_store().using is not None or bool(_ask_unless_failing("lease", key))
+    return get_store().using is not None or bool(ask_unless_failing("lease", key))
 
 
 def end_lease(key: str) -> None:
     """Let others load the key; nothing is lost if the store does not answer."""
     with suppress(StoreFailed):
-        _ask_unless_failing("end_lease", key)
+        ask_unless_failing("end_lease", key)
 
 
 def fence(dependencies: Sequence[str]) -> str:
@@ -227,15 +217,15 @@ def fence(dependencies: Sequence[str]) -> str:
     release; or it does not go on, if ``ON_STORE_FAILURE`` says so: then this raises
     ``WriteRefused``.
     """
-    settle()
+    debts.settle()
     writer = uuid.uuid4().hex
     try:
-        _ask("fence", dependencies, writer)
+        ask("fence", dependencies, writer)
     except StoreFailed as failure:
         if get_config().refuses_writes:
             raise WriteRefused(str(failure)) from failure
-        with _lock:
-            _unfenced[writer] = inf, ()
+        with debts.lock:
+            debts.unfenced[writer] = inf, ()
     return writer
 
 
@@ -250,35 +240,20 @@ def release(dependencies: Sequence[str], writer: str) -> None:
 
     def done(lost: int | None) -> None:
         if lost is None:
-            _owe(dependencies, writer)
-        elif lost and writer not in _unfenced:
+            debts.owe(dependencies, writer)
+        elif lost and writer not in debts.unfenced:
             # Evicted, flushed or beyond its deadline: since then a reader may have filled.
             statistics.count("", "incidents")
-            _lost_fences.append((lost, len(dependencies)))
-        with _lock:
-            _unfenced.pop(writer, None)
+            debts.lost_fences.append((lost, len(dependencies)))
+        with debts.lock:
+            debts.unfenced.pop(writer, None)
 
     try:
-        _ask("release_unwaited", dependencies, writer, done)
+        ask("release_unwaited", dependencies, writer, done)
     except StoreFailed:
         done(None)
-    if writer in _unfenced:  # until this is known, the process reads nothing from the store
-        settle()
-
-
-_lost_fences: deque[tuple[int, int]] = deque()
-"""What is to be logged of writers: of how many fences, how many were lost."""
-
-
-def settle() -> None:
-    """Learn what has become of the releases that were not waited for."""
-    with suppress(StoreFailed):  # there is no store
-        get_store().settle()
-    # Not in there: a handler that logs into a database would wait for this thread, and it for that.
-    while _lost_fences:
-        with suppress(IndexError):  # another thread was quicker
-            message = "%d of %d fences were lost before their release"
-            logger.warning(message, *_lost_fences.popleft())
+    if writer in debts.unfenced:  # until this is known, the process reads nothing from the store
+        debts.settle()
 
 
 def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
@@ -288,9 +263,9 @@ def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
     The deadline ends the fence: then the generations are missing, and what is older is stale.
     """
     local.note_written(dependencies)
-    with _lock:
-        if writer in _unfenced:
-            _unfenced[writer] = monotonic() + FENCE_SECONDS, tuple(dependencies)
+    with debts.lock:
+        if writer in debts.unfenced:
+            debts.unfenced[writer] = monotonic() + FENCE_SECONDS, tuple(dependencies)
 
 
 def renew(dependencies: Sequence[str]) -> None:
@@ -302,180 +277,12 @@ def renew(dependencies: Sequence[str]) -> None:
     writer = uuid.uuid4().hex
     local.note_written(dependencies)
     try:
-        _ask("release", dependencies, writer)
+        ask("release", dependencies, writer)
     except StoreFailed:
-        _owe(dependencies, writer)
+        debts.owe(dependencies, writer)
         raise
 
 
 def renew_everything() -> None:
     """Begin a new epoch, in which no older entry is fresh. Raises ``StoreFailed``."""
     renew([EPOCH])
-
-
-_lock = threading.Lock()
-_debts: dict[str, tuple[str, ...]] = {}
-"""
-What each writer has changed and could not release. Its fence may be in the store all the same.
-"""
-_MANY_DEBTS: Final = 100
-"""Writers. More of them are paid by a new epoch, in one request."""
-_unfenced: dict[str, tuple[float, tuple[str, ...]]] = {}
-"""
-Writers that could not fence and may commit any moment; until when, and what they then owe.
-
-What they change is stale at a moment that nobody knows. The time is that of ``monotonic()``.
-"""
-
-
-def _begin_in_child() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()  # a thread of the parent may have held the other
-    _unfenced.clear()  # these writers go on in the parent
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
-
-
-def _owe(dependencies: Sequence[str], writer: str) -> None:
-    with _lock:
-        _debts[writer] = tuple(dependencies)
-    # To be published, as soon as the store answers, by whoever publishes counts: after the debts.
-    statistics.count("", "late_writes")
-
-
-def pay_debts() -> None:
-    """Release what could not be released. Raises ``StoreFailed`` if it still cannot be."""
-    for writer, (until, dependencies) in list(_unfenced.items()):
-        if until <= monotonic():
-            _owe(dependencies, writer)
-            with _lock:
-                _unfenced.pop(writer, None)
-    if _unfenced:
-        raise StoreFailed("a write of this process could not be fenced")
-    with _lock:
-        owed = dict(_debts)
-    if len(owed) > _MANY_DEBTS:
-        _ask_unless_failing("release", [EPOCH], uuid.uuid4().hex)
-    else:
-        for writer, dependencies in owed.items():
-            _ask_unless_failing("release", dependencies, writer)
-    with _lock:
-        for writer in owed:
-            _debts.pop(writer, None)
-    logger.warning("%d writes were published late", len(owed))
-
-
-@atexit.register
-def _pay_debts_at_exit() -> None:
-    if not apps.ready:  # imported, and not used
-        return
-    forget_failure()  # there is no later
-    settle()
-    if _debts:
-        try:
-            pay_debts()
-        except StoreFailed:
-            message = "%d writes were never published: flush the cache"
-            logger.error(message, len(_debts))  # noqa: TRY400
-
-
-RETRY_SECONDS: Final = 1.0
-"""
-How long a store that failed is not asked again by reads, so that an outage delays few of them.
-"""
-_failed_at: float | None = None
-
-
-def forget_failure() -> None:
-    """Ask again at once: another store may have taken the place of the one that failed."""
-    global _failed_at  # noqa: PLW0603
-    _failed_at = None
-
-
-def _ask_unless_failing(method: str, *args: Any) -> Any:
-    """Ask the store what can be done without; fail at once if it has just failed."""
-    if _failed_at is not None and monotonic() < _failed_at + RETRY_SECONDS:
-        raise StoreFailed("the cache has just failed")
-    return _ask(method, *args)
-
-
-def _ask(method: str, *args: Any) -> Any:
-    """Ask the store; any error of its client becomes ``StoreFailed``, and the first is logged."""
-    global _failed_at  # noqa: PLW0603
-    try:
-        answer = _call(method, *args)
-    except _InTransactionError:
-        raise
-    except Exception as error:
-        if _failed_at is None:
-            logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
-                "The cache %r does not answer, queries go to the database: %r",
-                get_config().cache,
-                error,
-            )
-        _failed_at = monotonic()
-        raise StoreFailed(str(error)) from error
-    if _failed_at is not None:
-        _failed_at = None
-        logger.warning("The cache answers again")
-    return answer
-
-
-class _InTransactionError(StoreFailed):
-    """The store is a table, and would take part in a transaction: nothing is wrong with it."""
-
-
-def _call(method: str, *args: Any, **options: Any) -> Any:
-    store = get_store()
-    if store.using is None:
-        return getattr(store, method)(*args, **options)
-    connection = connections[store.using]
-    state = state_of(connection)
-    # In a transaction it might look at a snapshot, and what it writes nobody would see before the
-    # commit, or ever. But one that is about to commit, or just has, takes its own fence with it.
-    if state.in_transaction(connection) and not state.publishing:
-        raise _InTransactionError(f"the cache is in {store.using!r}, which has an open transaction")
-    # The statements of a store that is a table must not themselves be fenced and released.
-    return state.cover(getattr(store, method), *args, **options)
-
-
-def is_stored_in(connection: BaseDatabaseWrapper) -> bool:
-    """Say whether the store is a table of this database."""
-    try:
-        return get_store().using == connection.alias
-    except StoreFailed:
-        return False
-
-
-def add_counts(counts: Mapping[str, int]) -> None:
-    """
-    Add to the statistics in the store. Raises ``StoreFailed``.
-
-    Since this is tried again and again while there is something to add, it is also what pays debts
-    of a process that reads nothing.
-    """
-    settle()
-    if _debts or _unfenced:
-        pay_debts()
-    _ask_unless_failing("add_counts", counts)
-
-
-def counts_in_background() -> bool:
-    """
-    Say whether statistics may be published at any time.
-
-    Not where the store is a table of a database: on SQLite, the write of another connection makes a
-    transaction fail that has read and is about to write. There a request publishes as it finishes.
-    """
-    try:
-        return get_store().using is None
-    except StoreFailed:
-        return False
-
-
-def read_counts(names: Sequence[str]) -> dict[str, int]:
-    """Return statistics from the store. Raises ``StoreFailed``."""
-    counts: dict[str, int] = _ask("read_counts", names)
-    return counts

@@ -11,10 +11,12 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from querycache import (
+    breaker,
     changes,
     conf,
+    counts,
+    debts,
     entries,
-    generations,
     hydration,
     invalidation,
     reads,
@@ -99,7 +101,7 @@ def install() -> None:
     connection_created.connect(_watch_new_connection, dispatch_uid=_UID)
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection)
-    statistics.connect(generations.add_counts, generations.counts_in_background)
+    statistics.connect(counts.add_counts, counts.counts_in_background)
     request_finished.connect(_request_finished, dispatch_uid=_UID)
     _connect_models()
     setting_changed.connect(_settings_changed, dispatch_uid=_UID)
@@ -144,7 +146,7 @@ def _watch_connection(connection: BaseDatabaseWrapper) -> None:
 
 
 def _request_finished(**kwargs: Any) -> None:
-    if not generations.counts_in_background():
+    if not counts.counts_in_background():
         statistics.publish()
 
 
@@ -184,11 +186,11 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         local.clear()
     reads.forget_plans()  # compiling may read any of them
     if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
-        generations.settle()
+        debts.settle()
         statistics.publish()
         conf.get_config.cache_clear()
         stores.forget_store()
-        generations.forget_failure()
+        breaker.forget_failure()
         local.clear()
         hydration.forget_layouts()
         replicas.forget_sightings()

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Model
 
-from querycache import changes, generations
+from querycache import breaker, changes, generations
 from querycache._django.compilers import (
     SQLCompiler,
     SQLDeleteCompiler,
@@ -194,7 +194,7 @@ def publishing(
             if until_deadline and connection.vendor == "mysql":
                 state.unfinished.append((dependencies, writer))
             _count_invalidations(change)
-            if error is None and generations.is_stored_in(connection):
+            if error is None and breaker.is_stored_in(connection):
                 commit_again(connection)
     finally:
         state.publishing = outer

@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
 
-from querycache import changes, generations, invalidation
+from querycache import changes, counts, debts, generations, invalidation
 from querycache.conf import get_config
 from querycache.dependencies import tables_in_tree
 from querycache.raw import cached_raw
@@ -178,7 +178,7 @@ def get_stats() -> Stats:
 
     Raises ``StoreFailed`` if the store does not answer.
     """
-    generations.settle()
+    debts.settle()
     statistics.publish()
     labels = sorted({table.label for table in get_config().tables.values()})
-    return stats_from(labels, generations.read_counts(names_of(labels)))
+    return stats_from(labels, counts.read_counts(names_of(labels)))

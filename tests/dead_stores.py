@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from querycache import generations
+from querycache import breaker, debts
 from tests.servers import free_port
 
 
 def use_dead_store(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let querycache use a store that is not there; what it owes is forgotten with the test."""
-    monkeypatch.setattr(generations, "_failed_at", None)
-    monkeypatch.setattr(generations, "_debts", type(generations._debts)())
+    monkeypatch.setattr(breaker, "_failed_at", None)
+    monkeypatch.setattr(debts, "owed", type(debts.owed)())
     settings.CACHES = {
         **settings.CACHES,
         "dead": {

@@ -42,7 +42,7 @@ class Store(ABC):
     """
     Where entries and generations are kept.
 
-    Every method may raise whatever the client of the store raises; ``generations`` turns that into
+    Every method may raise whatever the client of the store raises; ``breaker`` turns that into
     ``StoreFailed``. The names given are short and ASCII; the store adds the prefix of its cache.
     """
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 from django.core.cache import caches
 
-from querycache import generations, stores
+from querycache import breaker, debts, stores
 from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import connections
@@ -42,13 +42,13 @@ def kind(request):
 @pytest.fixture
 def use(use_cache, monkeypatch):
     """The same as ``use_cache``, for servers that come and go."""
-    monkeypatch.setattr(generations, "_failed_at", None)
-    monkeypatch.setattr(generations, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "_failed_at", None)
+    monkeypatch.setattr(breaker, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "_sink", None)
     yield use_cache
-    generations.settle()
-    generations._debts.clear()
-    generations._unfenced.clear()
+    debts.settle()
+    debts.owed.clear()
+    debts.unfenced.clear()
     caches["own"].close()
 
 

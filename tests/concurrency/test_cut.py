@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
 
-from querycache import generations
+from querycache import breaker, debts, generations
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from querycache.stats import statistics
@@ -27,14 +27,14 @@ def server():
 @pytest.fixture
 def wire(server, use_cache, monkeypatch):
     """The way to the store, to be cut."""
-    monkeypatch.setattr(generations, "_failed_at", None)
-    monkeypatch.setattr(generations, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "_failed_at", None)
+    monkeypatch.setattr(breaker, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "_sink", None)
     with Wire("127.0.0.1", server.port) as wire:
         use_cache(f"redis://127.0.0.1:{wire.port}/0", OPTIONS={"SOCKET_TIMEOUT": 5})
         yield wire
-        generations.settle()
-        generations._debts.clear()
+        debts.settle()
+        debts.owed.clear()
         caches["own"].close()
 
 
@@ -111,7 +111,7 @@ def test_cut_before_the_answer_to_the_release(author, using, server, wire, patch
     wire.cut()
     wire.may_answer.set()
     assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
-    assert generations._debts
+    assert debts.owed
     wire.lead_to("127.0.0.1", server.port)
     assert read(author) == ("after", "miss", None)
     assert read(author) == ("after", "hit", None)

@@ -34,7 +34,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import RowNumber
 
 import querycache
-from querycache import generations
+from querycache import debts
 from querycache.exceptions import StoreFailed
 from querycache.recorder import record_reads
 from querycache.stores import Store
@@ -766,8 +766,8 @@ class World:
         self.calm_down()
         self.store.reset()
         self.differences.clear()
-        generations._debts.clear()
-        generations._unfenced.clear()
+        debts.owed.clear()
+        debts.unfenced.clear()
 
     def calm_down(self) -> None:
         """End every transaction and every outage."""

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 import querycache
-from querycache import generations, local
+from querycache import breaker, counts, debts, generations, local
 from querycache.exceptions import StoreFailed
 from querycache.stats import statistics
 from querycache.stores import get_store
@@ -208,9 +208,9 @@ class Users(RuleBasedStateMachine):
     @rule()
     def answer_again(self):
         self.world.store.failing = frozenset()
-        self.pass_time(generations.RETRY_SECONDS)
+        self.pass_time(breaker.RETRY_SECONDS)
 
-    @rule(seconds=st.sampled_from([generations.RETRY_SECONDS, FENCE_SECONDS]))
+    @rule(seconds=st.sampled_from([breaker.RETRY_SECONDS, FENCE_SECONDS]))
     def pass_time(self, seconds):
         """Let reads ask the store again that has failed, be it in order or not."""
         self.world.clock.now += seconds
@@ -230,19 +230,20 @@ class Users(RuleBasedStateMachine):
             return
         for number in range(len(self.world.actors)):
             self.read_all(number)
-        assert not generations._debts
-        assert not generations._unfenced
+        assert not debts.owed
+        assert not debts.unfenced
 
 
 @pytest.fixture
 def world(using, store, monkeypatch):
     clock = Clock()
     unreliable = Unreliable(get_store(), store)
-    for module in (generations, local):
+    for module in (generations, breaker, debts, local):
         monkeypatch.setattr(module, "monotonic", clock)
-    monkeypatch.setattr(generations, "_failed_at", None)
-    monkeypatch.setattr(generations, "_MANY_DEBTS", 3)
-    monkeypatch.setattr(generations, "get_store", lambda: unreliable)
+    monkeypatch.setattr(breaker, "_failed_at", None)
+    monkeypatch.setattr(debts, "_MANY_DEBTS", 3)
+    for module in (generations, breaker, debts, counts):
+        monkeypatch.setattr(module, "get_store", lambda: unreliable)
     # Its thread asks the store whenever it likes.
     monkeypatch.setattr(statistics, "_sink", None)
     monkeypatch.setattr(logging.getLogger("querycache"), "disabled", True)

@@ -13,7 +13,7 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 
 import querycache
-from querycache import generations
+from querycache import debts, generations
 from querycache.exceptions import Reason
 from querycache.management.expressions import EXPRESSIONS, METHODS, NotUnderstood, queryset_from
 from querycache.management.figures import human_duration, percentage
@@ -237,7 +237,7 @@ def test_stats_say_why_reads_went_to_the_database():
 
 def test_stats_say_what_else_there_is_to_say(settings):
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem", "VERIFY": 1.0}
-    generations.settle()
+    debts.settle()
     statistics.publish()
     caches["locmem"].clear()
     for _ in range(2):

@@ -5,7 +5,7 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
-from querycache import generations, stores
+from querycache import debts, stores
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from querycache.stats import statistics
@@ -40,8 +40,8 @@ def put_cache(settings, monkeypatch):
         caches["db"].clear()
 
     yield put
-    generations._debts.clear()
-    generations._unfenced.clear()
+    debts.owed.clear()
+    debts.unfenced.clear()
 
 
 @pytest.fixture
@@ -126,10 +126,10 @@ def test_a_commit_that_another_transaction_hides_is_published_after_that(using, 
     warm(author)
     with transaction.atomic(using="default"):
         rename(author, "after")
-        assert generations._debts
+        assert debts.owed
         assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
     assert read(author) == ("after", "miss", None)
-    assert not generations._debts
+    assert not debts.owed
     assert elsewhere(read, author) == ("after", "hit", None)
 
 

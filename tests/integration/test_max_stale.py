@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from querycache import cached, explain, generations
+from querycache import breaker, cached, debts, explain, generations
 from querycache import local as local_module
 from querycache.local import local
 from querycache.recorder import record_reads
@@ -20,7 +20,7 @@ def clock(monkeypatch):
     """Return a function that lets seconds pass."""
     passed = [0.0]
     real = generations.monotonic
-    for module in (generations, local_module):
+    for module in (generations, breaker, debts, local_module):
         monkeypatch.setattr(module, "monotonic", lambda: real() + passed[0])
 
     def wait(seconds):
@@ -151,7 +151,7 @@ def test_within_it_a_store_that_is_gone_is_not_missed(author, clock, monkeypatch
         with record_reads() as reads:
             assert name(author) == "before"
         assert [read.outcome for read in reads] == ["bypass"]
-    generations.forget_failure()
+    breaker.forget_failure()
 
 
 def test_the_strictest_model_of_a_query_counts(author, using, looks):

@@ -12,7 +12,7 @@ from django.db.models.functions import Repeat
 from django_redis import get_redis_connection
 
 import querycache
-from querycache import generations
+from querycache import breaker, counts, debts, generations
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, WriteRefused
 from querycache.plans import Plan, Shape
@@ -37,13 +37,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(generations, "monotonic", clock)
-    monkeypatch.setattr(generations, "_failed_at", None)
+    for module in (generations, breaker, debts):
+        monkeypatch.setattr(module, "monotonic", clock)
+    monkeypatch.setattr(breaker, "_failed_at", None)
     # Counts are published, and debts paid with them, when a test says so.
     monkeypatch.setattr(statistics, "_in_background", bool)
     yield clock
-    generations._debts.clear()
-    generations._unfenced.clear()
+    debts.owed.clear()
+    debts.unfenced.clear()
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_reads_and_writes_go_on_while_the_store_is_down(valkey, clock):
 
 def test_a_store_that_failed_is_left_alone_for_a_while(valkey, clock, monkeypatch):
     author = Author.objects.create(name="before")
-    generations.settle()
+    debts.settle()
     valkey.stop()
     asked = []
     look = type(get_store()).look
@@ -107,7 +108,7 @@ def test_a_store_that_failed_is_left_alone_for_a_while(valkey, clock, monkeypatc
     for _ in range(5):
         name(author)
     assert len(asked) == 1
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     name(author)
     assert len(asked) == 2
 
@@ -119,7 +120,7 @@ def test_what_was_written_during_an_outage_is_never_read_stale_afterwards(valkey
     Author.objects.update(name="after")
     resume(valkey)
     assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     assert read(author) == ("after", "miss", None)
     assert read(author) == ("after", "hit", None)
 
@@ -134,7 +135,7 @@ def test_a_write_that_could_not_fence_keeps_this_process_from_reading_until_it_i
         pause(valkey)
         writer = generations.fence(["x"])
         resume(valkey)
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     assert read(author)[1:] == ("bypass", Reason.STORE_FAILED)
     generations.release(["x"], writer)
     assert read(author) == ("after", "miss", None)
@@ -147,7 +148,7 @@ def test_an_outage_is_logged_once_and_so_is_its_end(valkey, clock, caplog):
         pause(valkey)
         for _ in range(3):
             name(author)
-            clock.now += generations.RETRY_SECONDS
+            clock.now += breaker.RETRY_SECONDS
         resume(valkey)
         name(author)
     messages = [record.getMessage() for record in caplog.records]
@@ -160,10 +161,10 @@ def test_what_people_ask_for_says_that_the_store_failed(valkey, clock):
     valkey.stop()
     with pytest.raises(StoreFailed):
         querycache.flush()
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     with pytest.raises(StoreFailed):
         querycache.get_stats()
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     with pytest.raises(StoreFailed):
         querycache.invalidate(Author)
     explanation = querycache.explain(Author.objects.all())
@@ -177,7 +178,7 @@ def test_a_fence_that_was_lost_is_reported_and_invalidates_all_the_same(valkey, 
     get_redis_connection("own").flushall()
     with caplog.at_level(logging.WARNING, "querycache"):
         generations.release(["a", "b"], writer)
-        generations.settle()
+        debts.settle()
     assert "2 of 2 fences were lost" in caplog.text
     assert name(author) == "before"
 
@@ -244,16 +245,16 @@ def test_every_key_may_be_evicted_at_any_time(settings):
 
 
 def test_a_long_debt_is_paid_by_a_new_epoch(valkey, clock, monkeypatch):
-    monkeypatch.setattr(generations, "_MANY_DEBTS", 3)
+    monkeypatch.setattr(debts, "_MANY_DEBTS", 3)
     author = Author.objects.create(name="before")
     name(author)
     pause(valkey)
-    for number in range(generations._MANY_DEBTS + 1):
+    for number in range(debts._MANY_DEBTS + 1):
         Author.objects.update(name=str(number))
     resume(valkey)
-    clock.now += generations.RETRY_SECONDS
-    assert read(author) == (str(generations._MANY_DEBTS), "miss", None)
-    assert not generations._debts
+    clock.now += breaker.RETRY_SECONDS
+    assert read(author) == (str(debts._MANY_DEBTS), "miss", None)
+    assert not debts.owed
 
 
 @pytest.mark.parametrize("store_alias", ["memcached"], indirect=True)
@@ -295,7 +296,7 @@ def test_writes_ask_the_store_also_when_it_has_just_failed(valkey, clock):
     read(author)
     resume(valkey)
     Author.objects.update(name="after")  # within the pause of reads
-    assert not generations._debts
+    assert not debts.owed
     assert read(author) == ("after", "miss", None)
 
 
@@ -303,7 +304,7 @@ def test_another_store_is_asked_at_once(valkey, clock, settings):
     author = Author.objects.create(name="before")
     valkey.stop()
     assert read(author) == ("before", "bypass", Reason.STORE_FAILED)
-    generations._debts.clear()
+    debts.owed.clear()
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "locmem"}
     assert read(author) == ("before", "miss", None)
 
@@ -321,7 +322,7 @@ def test_a_fence_that_failed_and_is_not_released_is_a_debt_later(valkey, clock):
     assert read(author) == ("after", "bypass", Reason.STORE_FAILED)
     clock.now += 0.1
     assert read(author) == ("after", "miss", None)
-    assert not generations._unfenced
+    assert not debts.unfenced
 
 
 # Counting, and making up for it -----------------------------------------------------------------
@@ -343,7 +344,7 @@ def test_a_late_write_is_counted(valkey, clock):
     pause(valkey)
     Author.objects.create(name="before")
     resume(valkey)
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     assert events() == (0, 1)
 
 
@@ -353,11 +354,11 @@ def test_a_process_that_reads_nothing_pays_its_debts_as_it_publishes_its_counts(
     pause(valkey)
     Author.objects.update(name="after")
     resume(valkey)
-    assert generations._debts
+    assert debts.owed
     assert not statistics.publish()  # within the pause; the thread that does so comes back
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     assert statistics.publish()
-    assert not generations._debts
+    assert not debts.owed
     assert read(author) == ("after", "miss", None)
 
 
@@ -365,11 +366,11 @@ def test_counts_wait_while_a_write_is_not_fenced(valkey, clock):
     pause(valkey)
     writer = generations.fence(["a"])
     resume(valkey)
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     with pytest.raises(StoreFailed):
-        generations.add_counts({"a": 1})
+        counts.add_counts({"a": 1})
     generations.release(["a"], writer)
-    generations.add_counts({"a": 1})
+    counts.add_counts({"a": 1})
 
 
 def test_a_release_that_is_lost_on_its_way_is_a_debt(valkey, clock):
@@ -382,11 +383,11 @@ def test_a_release_that_is_lost_on_its_way_is_a_debt(valkey, clock):
     valkey.kill()
     valkey.start()
     assert len(get_store().unsettled) == 1
-    generations.settle()
-    assert list(generations._debts) == [writer]
-    clock.now += generations.RETRY_SECONDS
+    debts.settle()
+    assert list(debts.owed) == [writer]
+    clock.now += breaker.RETRY_SECONDS
     assert read(author) == ("before", "miss", None)
-    assert not generations._debts
+    assert not debts.owed
 
 
 def test_a_release_whose_script_was_lost_is_a_debt(valkey, clock):
@@ -395,10 +396,10 @@ def test_a_release_whose_script_was_lost_is_a_debt(valkey, clock):
     writer = generations.fence(["a"])
     get_redis_connection("own").script_flush()
     generations.release(["a"], writer)
-    generations.settle()
-    assert list(generations._debts) == [writer]
+    debts.settle()
+    assert list(debts.owed) == [writer]
     assert read(author) == ("before", "hit", None)
-    assert not generations._debts
+    assert not debts.owed
 
 
 def test_what_logs_a_lost_fence_may_wait_for_another_thread(valkey, clock):
@@ -407,7 +408,7 @@ def test_what_logs_a_lost_fence_may_wait_for_another_thread(valkey, clock):
 
     class Handler(logging.Handler):
         def emit(self, record):
-            thread = threading.Thread(target=generations.settle, daemon=True)
+            thread = threading.Thread(target=debts.settle, daemon=True)
             thread.start()
             thread.join(10)
             waited_in_vain.append(thread.is_alive())
@@ -418,7 +419,7 @@ def test_what_logs_a_lost_fence_may_wait_for_another_thread(valkey, clock):
     logger, handler = logging.getLogger("querycache"), Handler()
     logger.addHandler(handler)
     try:
-        generations.settle()
+        debts.settle()
     finally:
         logger.removeHandler(handler)
     assert waited_in_vain == [False]
@@ -427,7 +428,7 @@ def test_what_logs_a_lost_fence_may_wait_for_another_thread(valkey, clock):
 def test_what_was_released_before_an_outage_is_settled_at_exit(valkey, clock):
     Author.objects.create(name="before")
     assert get_store().unsettled
-    generations._pay_debts_at_exit()
+    debts._pay_debts_at_exit()
     assert not get_store().unsettled
 
 
@@ -471,7 +472,7 @@ def test_a_write_that_cannot_be_published_is_refused_and_changes_nothing(
     assert isinstance(refused.value, StoreFailed)
     assert names() == ["before"]
     resume(valkey)
-    clock.now += generations.RETRY_SECONDS
+    clock.now += breaker.RETRY_SECONDS
     assert name(author) == "before"
     write()
     assert names() != ["before"]

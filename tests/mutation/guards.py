@@ -30,6 +30,9 @@ TESTING = "tests/integration/test_testing.py"
 DECLARED = "tests/integration/test_declared.py"
 HYDRATION_TESTS = "tests/differential/test_hydration.py"
 PROMISE = "querycache/generations.py"
+BREAKER = "querycache/breaker.py"
+DEBTS = "querycache/debts.py"
+COUNTS = "querycache/counts.py"
 STATE = "querycache/transactions.py"
 WRITES = "querycache/invalidation.py"
 READS = "querycache/reads.py"
@@ -215,28 +218,28 @@ GUARDS = [
     Guard(
         "a process in debt reads nothing",
         PROMISE,
-        "    if _debts or _unfenced:\n        pay_debts()\n    sent",
+        "    if debts.owed or debts.unfenced:\n        debts.pay_debts()\n    sent",
         "    sent",
         (OUTAGE, "never_read_stale_afterwards"),
     ),
     Guard(
         "a process whose fence failed reads nothing before the release",
-        PROMISE,
-        '    if _unfenced:\n        raise StoreFailed("a write',
+        DEBTS,
+        '    if unfenced:\n        raise StoreFailed("a write',
         '    if False:\n        raise StoreFailed("a write',
         (OUTAGE, "could_not_fence"),
     ),
     Guard(
         "a release that failed is a debt",
         PROMISE,
-        "        if lost is None:\n            _owe(dependencies, writer)\n        elif",
+        "        if lost is None:\n            debts.owe(dependencies, writer)\n        elif",
         "        if",
         (CUT, "between_commit_and_release"),
     ),
     Guard(
         "a release is settled before the next look",
         PROMISE,
-        "    if get_store().unsettled:\n        settle()\n",
+        "    if get_store().unsettled:\n        debts.settle()\n",
         "",
         ("tests/stores/test_redis.py", "a_release_is_not_waited_for"),
     ),
@@ -296,9 +299,9 @@ GUARDS = [
     ),
     Guard(
         "debts are paid by whoever publishes counts",
-        PROMISE,
-        "    settle()\n    if _debts or _unfenced:\n        pay_debts()\n    _ask_unless",
-        "    _ask_unless",
+        COUNTS,
+        "    debts.settle()\n    if debts.owed or debts.unfenced:\n        debts.pay_debts()\n",
+        "",
         (OUTAGE, "reads_nothing_pays_its_debts"),
     ),
     Guard(
@@ -373,7 +376,7 @@ GUARDS = [
     ),
     Guard(
         "a database cache in another transaction is not asked",
-        PROMISE,
+        BREAKER,
         "    if state.in_transaction(connection) and not state.publishing:\n",
         "    if False:\n",
         (DATABASE_CACHE, "another_transaction_hides or snapshot_of_the_stores"),
@@ -381,7 +384,7 @@ GUARDS = [
     Guard(
         "a release leaves no transaction open in a database cache",
         WRITES,
-        "            if error is None and generations.is_stored_in(connection):\n",
+        "            if error is None and breaker.is_stored_in(connection):\n",
         "            if False:\n",
         (DATABASE_CACHE, "takes_its_fence_with_it"),
     ),

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.db import transaction
 
-from querycache import generations, stores
+from querycache import debts, generations, stores
 from querycache.recorder import record_reads
 from querycache.stats import statistics
 from querycache.stores import RedisStore
@@ -399,7 +399,7 @@ def test_a_miss_is_two_round_trips(wire):
     for name in ("one", "two"):
         list(Tag.objects.all())  # now it is known how long that takes
         Tag.objects.create(name=name)
-    generations.settle()
+    debts.settle()
     with wire.traffic() as traffic:
         list(Tag.objects.all())
     assert (traffic.round_trips, traffic.commands) == (2, ["MGET", "SET"])
@@ -412,7 +412,7 @@ def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wir
             for name in ("one", "two", "three"):
                 Tag.objects.create(name=name)
             Tag.objects.update(name="same")
-        generations.settle()
+        debts.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
 
 
@@ -420,11 +420,11 @@ def test_a_transaction_that_writes_is_two_round_trips_however_much_it_writes(wir
 def test_a_write_in_autocommit_is_two_round_trips(wire):
     with wire.traffic() as traffic:
         Tag.objects.create(name="one")
-        generations.settle()
+        debts.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
     with wire.traffic() as traffic:
         Tag.objects.update(name="two")
-        generations.settle()
+        debts.settle()
     assert (traffic.round_trips, set(traffic.commands)) == (2, {"EVALSHA"})
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from querycache import generations
+from querycache import debts, generations
 from querycache.stores import base, redis
 from tests.stress.register import (
     BEFORE_FENCE,
@@ -105,7 +105,7 @@ class Journal:
     def settle(self) -> None:
         """What could not be vouched for is due now, if it was released meanwhile."""
         for writer in [*self.held]:
-            if writer not in self.unanswered and writer not in generations._debts:
+            if writer not in self.unanswered and writer not in debts.owed:
                 versions = self.held.pop(writer)
                 for row, version in versions:
                     self._register.raise_to(self._slot, row, version)
@@ -164,7 +164,7 @@ def watch_writes(register: Register, journal: Journal | None, *, with_fence: boo
             journal.before_fence()
         incidents, at = register.incidents[0], time.monotonic_ns()
         writer = fence(dependencies)
-        if is_mine and writer not in generations._unfenced:
+        if is_mine and writer not in debts.unfenced:
             journal.fenced(incidents, at)
         dawdle(WRITER_PAUSE)
         return writer
@@ -225,10 +225,10 @@ def watch_answers(journal: Journal) -> None:
     """
     Notice what becomes of a release, which is not waited for: whichever thread hears of it.
 
-    Not before ``_debts`` has it: what is answered, and is not owed, was released.
+    Not before ``debts.owed`` has it: what is answered, and is not owed, was released.
     """
     release_unwaited = redis.RedisStore.release_unwaited
-    owe = generations._owe
+    owe = debts.owe
 
     def watched_release(store: Any, dependencies: Any, writer: str, done: Any) -> None:
         def watched_done(lost: int | None) -> None:
@@ -243,4 +243,4 @@ def watch_answers(journal: Journal) -> None:
         journal.unanswered.discard(writer)
 
     redis.RedisStore.release_unwaited = watched_release
-    generations._owe = watched_owe
+    debts.owe = watched_owe
