@@ -13,8 +13,10 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from querycache import (
     breaker,
     changes,
+    commits,
     conf,
     counts,
+    cursors,
     debts,
     entries,
     hydration,
@@ -22,6 +24,7 @@ from querycache import (
     reads,
     replicas,
     stores,
+    writes,
 )
 from querycache._django.compilers import (
     SQLCompiler,
@@ -61,22 +64,22 @@ def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
     (ModelIterable, "__iter__", hydration.wrap_iter),
-    (SQLInsertCompiler, "execute_sql", invalidation.wrap_write),
-    (SQLUpdateCompiler, "execute_sql", invalidation.wrap_write),
-    (SQLUpdateCompiler, "execute_returning_sql", invalidation.wrap_write),  # Django 6.0
-    (SQLDeleteCompiler, "execute_sql", invalidation.wrap_write),
-    (CursorWrapper, "callproc", invalidation.wrap_callproc),
+    (SQLInsertCompiler, "execute_sql", writes.wrap_write),
+    (SQLUpdateCompiler, "execute_sql", writes.wrap_write),
+    (SQLUpdateCompiler, "execute_returning_sql", writes.wrap_write),  # Django 6.0
+    (SQLDeleteCompiler, "execute_sql", writes.wrap_write),
+    (CursorWrapper, "callproc", cursors.wrap_callproc),
     (BaseDatabaseWrapper, "connect", _wrap_connect),
-    (BaseDatabaseWrapper, "commit", invalidation.wrap_commit),
-    (BaseDatabaseWrapper, "rollback", invalidation.wrap_rollback),
-    (BaseDatabaseWrapper, "close", invalidation.wrap_close),
-    (BaseDatabaseWrapper, "set_autocommit", invalidation.wrap_set_autocommit),
+    (BaseDatabaseWrapper, "commit", commits.wrap_commit),
+    (BaseDatabaseWrapper, "rollback", commits.wrap_rollback),
+    (BaseDatabaseWrapper, "close", commits.wrap_close),
+    (BaseDatabaseWrapper, "set_autocommit", commits.wrap_set_autocommit),
 )
 # What CursorWrapper passes on to the driver's cursor; where that has none, neither has it.
 _PROPERTIES: Final = (
-    ("copy", property(invalidation.watched_copy)),
-    ("executescript", property(invalidation.watched_executescript)),
-    ("stream", property(invalidation.watched_stream)),
+    ("copy", property(cursors.watched_copy)),
+    ("executescript", property(cursors.watched_executescript)),
+    ("stream", property(cursors.watched_stream)),
 )
 _UID: Final = "querycache"
 
@@ -142,7 +145,7 @@ def _watch_connection(connection: BaseDatabaseWrapper) -> None:
     cursor = debug_cursor_with_copy(connection)
     if cursor is not None and (cursor, "copy") not in {item[:2] for item in _replaced}:
         _replaced.append((cursor, "copy", cursor.copy))
-        cursor.copy = invalidation.wrap_copy(cursor.copy)
+        cursor.copy = cursors.wrap_copy(cursor.copy)
 
 
 def _request_finished(**kwargs: Any) -> None:

@@ -6,9 +6,8 @@ compilers and signals only say beforehand, or afterwards, *what* is written; *wh
 is decided here, once: around the statement in autocommit, around COMMIT in a transaction.
 """
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,24 +15,15 @@ from django.db import connections
 from django.db.models import Model
 
 from querycache import breaker, changes, generations
-from querycache._django.compilers import (
-    SQLCompiler,
-    SQLDeleteCompiler,
-    compiles_anew,
-    values_prepared,
-)
 from querycache._django.connections import (
     BaseDatabaseWrapper,
-    CursorWrapper,
     commit_again,
     has_no_transaction,
     in_transaction,
-    keeps_locks,
     knows_outcome,
 )
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
-from querycache.scopes import Column
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
@@ -215,202 +205,6 @@ def _count_invalidations(change: Change) -> None:
     tables = get_config().tables
     for name in tables.keys() if change.everything else change.touched & tables.keys():
         statistics.count(tables[name].label, "invalidations")
-
-
-# Compilers ----------------------------------------------------------------------------------------
-
-
-def wrap_write(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of a method of a write compiler that runs its statement."""
-
-    @functools.wraps(execute_sql)
-    def write(compiler: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
-        if "as_sql" in compiler.__dict__:  # execute_returning_sql() calls execute_sql()
-            return execute_sql(compiler, *args, **kwargs)
-        connection = compiler.connection
-        state = state_of(connection)
-        as_sql, outer = compiler.as_sql, (state.covered, state.uncompiled)
-
-        def as_sql_and_watch(*args: Any, **kwargs: Any) -> Any:
-            # A field's pre_save() may run statements of its own.
-            state.covered = state.uncompiled = False
-            with values_prepared(compiler) as values:
-                compiled = as_sql(*args, **kwargs)
-            # A child that has none of the columns to be updated has no statement either.
-            if compiled[:1] != ("",):
-                before = functools.partial(rows_before, compiler, state)
-                change = changes.change_of_compiler(compiler, compiled, values, before)
-                watched.enter_context(watching(connection, state, change))
-            state.covered = True
-            return compiled
-
-        # From here to the end of it, and not around its statement: in autocommit, SQLite commits an
-        # INSERT … RETURNING only when its rows have been fetched.
-        with ExitStack() as watched:
-            state.covered = state.uncompiled = True
-            compiler.as_sql = as_sql_and_watch  # type: ignore[method-assign]
-            try:
-                return execute_sql(compiler, *args, **kwargs)
-            finally:
-                state.covered, state.uncompiled = outer
-                compiles_anew(compiler)
-
-    return write
-
-
-def rows_before(
-    compiler: SQLCompiler,
-    state: ConnectionState,
-    columns: Sequence[Column],
-    key: Column,
-    keys: Sequence[Any],
-) -> Sequence[Sequence[Any]]:
-    """
-    Return what the rows of a write have in some columns, and lock them until it has come.
-
-    Nothing where they cannot be locked: then another writer may change them in between.
-
-        SELECT(1) UPDATE COMMIT(2) UPDATE(1): what 2 has written is changed, and 1 has not seen it
-    """
-    connection = compiler.connection
-    if not keeps_locks(connection):
-        return []
-    quoted = connection.ops.quote_name
-    names = ", ".join([quoted(column.name) for column in columns])
-    table, places = quoted(compiler.query.get_meta().db_table), ", ".join(["%s"] * len(keys))
-    # As strong as the lock of an UPDATE, which lets others insert rows that point to this one.
-    weak = connection.vendor == "postgresql" and not isinstance(compiler, SQLDeleteCompiler)
-    lock = "FOR NO KEY UPDATE" if weak else "FOR UPDATE"
-    statement = f"SELECT {names} FROM {table} WHERE {quoted(key.name)} IN ({places}) {lock}"  # noqa: S608
-    with connection.cursor() as cursor:
-        state.cover(cursor.execute, statement, keys)
-        rows: Sequence[Sequence[Any]] = cursor.fetchall()
-        return rows
-
-
-# Cursors ------------------------------------------------------------------------------------------
-# What Django's cursors offer beside ``execute()``, which is not seen by an ``execute_wrapper``.
-
-
-def wrap_callproc(callproc: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``CursorWrapper.callproc``."""
-
-    @functools.wraps(callproc)
-    def watched_callproc(cursor: CursorWrapper, name: str, *args: Any, **kwargs: Any) -> Any:
-        with watching(
-            cursor.db, state_of(cursor.db), changes.change_of_procedure(name, cursor.db.vendor)
-        ):
-            return callproc(cursor, name, *args, **kwargs)
-
-    return watched_callproc
-
-
-def watched_copy(cursor: CursorWrapper) -> Callable[..., Any]:
-    """Return what takes the place of psycopg's ``cursor.copy``."""
-    copy = wrap_copy(lambda cursor, *args, **kwargs: cursor.cursor.copy(*args, **kwargs))
-    cursor.cursor.copy  # noqa: B018  a driver that has none raises AttributeError
-    return functools.partial(copy, cursor)
-
-
-def wrap_copy(copy: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of a cursor's ``copy()``; its change ends with its block."""
-
-    @contextmanager
-    def copy_and_publish(
-        cursor: CursorWrapper, statement: Any, *args: Any, **kwargs: Any
-    ) -> Iterator[Any]:
-        change = changes.change_of_statement(statement, cursor.db.vendor)
-        with (
-            watching(cursor.db, state_of(cursor.db), change),
-            copy(cursor, statement, *args, **kwargs) as stream,
-        ):
-            yield stream
-
-    return copy_and_publish
-
-
-def watched_stream(cursor: CursorWrapper) -> Callable[..., Any]:
-    """Return what takes the place of psycopg's ``cursor.stream``; its change ends with its rows."""
-    stream = cursor.cursor.stream
-
-    def stream_and_publish(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        change = changes.change_of_statement(statement, cursor.db.vendor)
-        with watching(cursor.db, state_of(cursor.db), change):
-            yield from stream(statement, *args, **kwargs)
-
-    return stream_and_publish
-
-
-def watched_executescript(cursor: CursorWrapper) -> Callable[..., Any]:
-    """Return what takes the place of sqlite3's ``cursor.executescript``, which commits first."""
-    executescript = cursor.cursor.executescript
-
-    def execute_and_publish(script: str) -> Any:
-        change = replace(EVERYTHING, ends_transaction=True)
-        with watching(cursor.db, state_of(cursor.db), change):
-            return executescript(script)
-
-    return execute_and_publish
-
-
-# Transactions -------------------------------------------------------------------------------------
-
-
-def wrap_commit(commit: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``BaseDatabaseWrapper.commit``."""
-
-    @functools.wraps(commit)
-    def fenced_commit(connection: BaseDatabaseWrapper) -> None:
-        state = state_of(connection)
-        with publishing(connection, state.written()):
-            commit(connection)
-        # Not if it failed: SQLite leaves the transaction open, to be tried again.
-        state.forget(takes_back=takes_back(connection, state.broken))
-
-    return fenced_commit
-
-
-def wrap_rollback(rollback: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``BaseDatabaseWrapper.rollback``, which publishes nothing."""
-
-    @functools.wraps(rollback)
-    def forgetting_rollback(connection: BaseDatabaseWrapper) -> None:
-        rollback(connection)
-        state = state_of(connection)
-        state.forget(takes_back=takes_back(connection, rolls_back=True))
-        state.published = NOTHING
-
-    return forgetting_rollback
-
-
-def wrap_close(close: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``BaseDatabaseWrapper.close``, which publishes nothing."""
-
-    @functools.wraps(close)
-    def forgetting_close(connection: BaseDatabaseWrapper) -> None:
-        close(connection)
-        state_of(connection).forget_session()
-
-    return forgetting_close
-
-
-def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``set_autocommit``, which may commit an open transaction."""
-
-    @functools.wraps(set_autocommit)
-    def fenced_set_autocommit(
-        connection: BaseDatabaseWrapper, autocommit: bool, *args: Any, **kwargs: Any
-    ) -> None:
-        state = state_of(connection)
-        if not autocommit:
-            set_autocommit(connection, autocommit, *args, **kwargs)
-            return
-        with publishing(connection, state.written()):
-            # The hooks of on_commit run in here: after a commit, the journal is empty already.
-            set_autocommit(connection, autocommit, *args, **kwargs)
-        state.forget()
-
-    return fenced_set_autocommit
 
 
 # Signals ------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from django.db.models import Count, F, Q, Value
 from django.db.models.signals import post_delete, post_save
 from django.db.models.sql import UpdateQuery
 
-from querycache import bypass, explain, invalidate, invalidation
+from querycache import bypass, explain, invalidate
 from querycache.recorder import record_reads
 from querycache.scopes import MOST_VALUES
+from querycache.writes import wrap_write
 from tests.testapp.models import (
     Author,
     Biography,
@@ -759,7 +760,7 @@ def test_a_compiler_that_makes_its_sql_in_its_own_way_is_watched(using, tags, tw
 
     for _ in range(2):
         assert get(tags, two[0].pk)().name == "one"
-    invalidation.wrap_write(execute_sql)(UpdateQuery(Tag).get_compiler(using))
+    wrap_write(execute_sql)(UpdateQuery(Tag).get_compiler(using))
     assert get(tags, two[0].pk)().name == "new"
 
 

@@ -34,7 +34,9 @@ BREAKER = "querycache/breaker.py"
 DEBTS = "querycache/debts.py"
 COUNTS = "querycache/counts.py"
 STATE = "querycache/transactions.py"
-WRITES = "querycache/invalidation.py"
+INVALIDATION = "querycache/invalidation.py"
+WRITES = "querycache/writes.py"
+COMMITS = "querycache/commits.py"
 READS = "querycache/reads.py"
 LOADS = "querycache/loads.py"
 FINGERPRINTS = "querycache/fingerprints.py"
@@ -54,7 +56,7 @@ SCOPES = "tests/integration/test_scopes.py"
 GUARDS = [
     Guard(
         "the fence comes before the COMMIT",
-        WRITES,
+        INVALIDATION,
         "        writer = generations.fence(dependencies)\n",
         '        writer = "nobody"\n',
         (INTERLEAVINGS, "commit_window"),
@@ -152,7 +154,7 @@ GUARDS = [
     ),
     Guard(
         "a rollback publishes nothing",
-        WRITES,
+        COMMITS,
         "        rollback(connection)\n        state = state_of",
         "        with publishing(connection, state_of(connection).written()):\n"
         "            rollback(connection)\n        state = state_of",
@@ -160,7 +162,7 @@ GUARDS = [
     ),
     Guard(
         "a failed COMMIT keeps the journal",
-        WRITES,
+        COMMITS,
         "        with publishing(connection, state.written()):\n            commit(connection)\n",
         "        with publishing(connection, state.written()):\n            state.forget()\n"
         "            commit(connection)\n",
@@ -168,7 +170,7 @@ GUARDS = [
     ),
     Guard(
         "a fence stays where nobody knows the outcome",
-        WRITES,
+        INVALIDATION,
         "        is_over = not until_deadline and knows_outcome(connection, error)\n",
         "        is_over = not until_deadline\n",
         (TRANSACTIONS, "takes_effect_after_its_connection_was_lost"),
@@ -182,35 +184,35 @@ GUARDS = [
     ),
     Guard(
         "a raw RETURNING on SQLite stays fenced",
-        WRITES,
+        INVALIDATION,
         "until_deadline=change.is_unfinished and not is_in_test):\n",
         "until_deadline=False):\n",
         (TRANSACTIONS, "raw_returning"),
     ),
     Guard(
         "DDL that commits implicitly publishes what came before it",
-        WRITES,
+        INVALIDATION,
         "is_over = change.ends_transaction or",
         "is_over =",
         (TRANSACTIONS, "ddl_that_commits"),
     ),
     Guard(
         "what SQLite commits by itself is published",
-        WRITES,
+        INVALIDATION,
         "        state.unbegun = not change.begins_transaction\n        return True\n",
         "        state.unbegun = not change.begins_transaction\n",
         (TRANSACTIONS, "sqlite_commits_by_itself"),
     ),
     Guard(
         "the release of a savepoint that began a transaction of SQLite is a commit",
-        WRITES,
+        INVALIDATION,
         " or (state.unbegun and change.releases_savepoint)",
         "",
         (TRANSACTIONS, "ended_a_transaction_of_sqlite_is_a_transaction"),
     ),
     Guard(
         "what a deadlock has left to autocommit is published",
-        WRITES,
+        INVALIDATION,
         "return is_lost or",
         "return",
         (TRANSACTIONS, "deadlock"),
@@ -383,7 +385,7 @@ GUARDS = [
     ),
     Guard(
         "a release leaves no transaction open in a database cache",
-        WRITES,
+        INVALIDATION,
         "            if error is None and breaker.is_stored_in(connection):\n",
         "            if False:\n",
         (DATABASE_CACHE, "takes_its_fence_with_it"),
@@ -418,14 +420,14 @@ GUARDS = [
     ),
     Guard(
         "what a rollback takes back was never told",
-        WRITES,
+        INVALIDATION,
         '    return rolls_back and connection.vendor == "postgresql"\n',
         "    return False\n",
         (SESSIONS, "rollback_takes_back"),
     ),
     Guard(
         "what a savepoint takes back was never told",
-        WRITES,
+        INVALIDATION,
         "            state.session.roll_back_to_savepoint(name)\n",
         "            pass\n",
         (SESSIONS, "savepoint_takes_back"),
@@ -474,7 +476,7 @@ GUARDS = [
     ),
     Guard(
         "what a savepoint takes back in a test is published again",
-        WRITES,
+        INVALIDATION,
         "        change = EVERYTHING\n        state.forget()\n",
         "        pass\n",
         (TESTING, "savepoint_of_a_test"),
@@ -600,14 +602,14 @@ GUARDS = [
     ),
     Guard(
         "a signal by hand is one to every row",
-        WRITES,
+        INVALIDATION,
         "    if row in published.scopes:\n",
         "    if row is not None:\n",
         (SCOPES, "signal_by_hand"),
     ),
     Guard(
         "a compiler that makes its SQL in its own way is watched",
-        WRITES,
+        INVALIDATION,
         "    if state.covered and not state.uncompiled:\n",
         "    if state.covered:\n",
         (SCOPES, "in_its_own_way"),
@@ -642,7 +644,7 @@ GUARDS = [
     ),
     Guard(
         "a rollback is not what a signal after it tells",
-        WRITES,
+        COMMITS,
         "        state.published = NOTHING\n\n    return forgetting_rollback",
         "\n    return forgetting_rollback",
         (SCOPES, "after_a_rollback"),
