@@ -9,12 +9,15 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import QuerySet
 
-from querycache import generations, reads
+from querycache import generations
 from querycache._django.compilers import MULTI
 from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.hints import hint_of
+from querycache.planning import plan_of
 from querycache.plans import Plan
+from querycache.refusals import refuse_before_compiling
 from querycache.scopes import ANY, NEW, Scope
 from querycache.transactions import state_of
 
@@ -96,10 +99,10 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
         statement, params = compiler.as_sql()
         if compiler.query.model not in get_config().models:
             raise Uncacheable(Reason.NOT_OPTED_IN, compiler.query.model._meta.label)
-        reads.refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
-        plan = reads.plan_of(compiler, (statement, params), MULTI, state)
+        refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
+        plan = plan_of(compiler, (statement, params), MULTI, state)
         costs = plan.shape.costs
-        if (costs.is_refused or is_skipped) and reads.hint_of(compiler.query) is None:
+        if (costs.is_refused or is_skipped) and hint_of(compiler.query) is None:
             raise Uncacheable(Reason.NOT_WORTH_IT, costs.why_refused)
     except EmptyResultSet:
         return Explanation("", using, Reason.EMPTY)

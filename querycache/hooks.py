@@ -22,6 +22,7 @@ from querycache import (
     hydration,
     invalidation,
     reads,
+    recall,
     replicas,
     stores,
     writes,
@@ -187,7 +188,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in {"SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         entries.forget_signing_keys()
         local.clear()
-    reads.forget_plans()  # compiling may read any of them
+    recall.forget_plans()  # compiling may read any of them
     if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
         debts.settle()
         statistics.publish()

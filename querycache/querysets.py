@@ -16,9 +16,9 @@ from django.db.models.query import RawQuerySet
 from querycache import changes, counts, debts, generations, invalidation
 from querycache.conf import get_config
 from querycache.dependencies import tables_in_tree
+from querycache.hints import HINT, Hint, bypassed
 from querycache.raw import cached_raw
 from querycache.readers import is_valid_max_stale, is_valid_ttl
-from querycache.reads import HINT, Hint, bypassed
 from querycache.statements import Change
 from querycache.stats import Stats, names_of, statistics, stats_from
 

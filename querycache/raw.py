@@ -9,15 +9,18 @@ from django.db import connections
 from django.db.models import Model
 from django.db.models.query import RawQuerySet
 
-from querycache import generations, loads, reads
+from querycache import generations, loads
 from querycache._django.compilers import MULTI
 from querycache._django.queries import RawQuery, copy_of_raw
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.hints import HINT, Hint
+from querycache.planning import plan_of
+from querycache.refusals import refuse_before_compiling
 from querycache.transactions import state_of
 
 
-def cached_raw(queryset: "RawQuerySet[Any]", hint: reads.Hint) -> "RawQuerySet[Any]":
+def cached_raw(queryset: "RawQuerySet[Any]", hint: Hint) -> "RawQuerySet[Any]":
     """Return a copy of a raw queryset whose rows are kept as the hint says."""
     copy = copy_of_raw(queryset)
     copy.query = CachedRawQuery(copy.query, copy.model, hint)  # type: ignore[arg-type]
@@ -45,10 +48,10 @@ class CachedRawQuery(RawQuery):
     select_for_update = False
     explain_info = None
 
-    def __init__(self, query: RawQuery, model: type[Model], hint: reads.Hint) -> None:
+    def __init__(self, query: RawQuery, model: type[Model], hint: Hint) -> None:
         super().__init__(query.sql, query.using, query.params)
         self._model, self._hint = model, hint
-        setattr(self, reads.HINT, hint)
+        setattr(self, HINT, hint)
 
     def get_meta(self) -> Any:
         """Return the options of the model, as other queries do."""
@@ -67,8 +70,8 @@ class CachedRawQuery(RawQuery):
         by_name = isinstance(self.params, Mapping)
         params = tuple(sorted(self.params.items()) if by_name else self.params or ())
         try:
-            reads.refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
-            plan = reads.plan_of(compiler, (self.sql, params), kind, state)
+            refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
+            plan = plan_of(compiler, (self.sql, params), kind, state)
             look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)

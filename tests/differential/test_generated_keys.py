@@ -13,7 +13,7 @@ import pytest
 from django.utils.safestring import mark_safe
 from hypothesis import strategies as st
 
-from querycache import reads
+from querycache import planning
 from querycache.keys import key_of
 from tests.differential.examples import PAIRS, taken, try_out
 from tests.differential.querysets import families, namespace
@@ -161,7 +161,7 @@ def test_reads_share_a_key_if_and_only_if_they_are_compiled_alike(using, store, 
         made.add((key, repr((database, sql, exactly(list(params)), shape))))
         return key
 
-    monkeypatch.setattr(reads, "key_of", recorded)
+    monkeypatch.setattr(planning, "key_of", recorded)
 
     def check(family):
         for read in family:

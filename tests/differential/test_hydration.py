@@ -24,7 +24,7 @@ from django.test.utils import isolate_apps
 from demo_project.shop.models import Customer, OrderLine, Product, Review
 from querycache import bypass, hydration
 from querycache.conf import get_config
-from querycache.reads import forget_plans
+from querycache.recall import forget_plans
 from tests.differential.picture import Picture
 from tests.differential.reads import CACHEABLE, NOT_CACHEABLE, alist
 from tests.differential.shelf import Library

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from querycache import admission, cached, explain, get_stats, reads
+from querycache import admission, cached, explain, get_stats, planning, recall
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author
@@ -54,8 +54,8 @@ def test_a_query_whose_hits_are_slower_goes_to_the_database_for_a_while(author, 
 
 def test_after_some_of_them_a_query_is_not_even_looked_at(author, slow_hits, monkeypatch):
     assert read(author, 120)[-6:] == [NOT_WORTH_IT] * 6
-    monkeypatch.setattr(reads, "fingerprint_of", lambda query: pytest.fail("looked at"))
-    monkeypatch.setattr(reads, "compile_once", lambda compiler: pytest.fail("looked at"))
+    monkeypatch.setattr(recall, "fingerprint_of", lambda query: pytest.fail("looked at"))
+    monkeypatch.setattr(planning, "compile_once", lambda compiler: pytest.fail("looked at"))
     assert read(author, 5) == [NOT_WORTH_IT] * 5
 
 

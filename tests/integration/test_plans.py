@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone, translation
 
-from querycache import cached, reads
+from querycache import cached, planning, recall
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book
@@ -23,7 +23,7 @@ ONE_HOUR_EAST = datetime.timezone(datetime.timedelta(hours=1))
 @pytest.fixture(autouse=True)
 def forgotten(settings):
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CHECK_PLANS": False}
-    reads.forget_plans()
+    recall.forget_plans()
 
 
 @pytest.fixture
@@ -35,13 +35,14 @@ def author(using, store):
 def compilations(monkeypatch):
     """Count the queries that are compiled."""
     compiled = []
-    original = reads.compile_once
+    original = planning.compile_once
 
     def compile_once(compiler):
         compiled.append(compiler.query)
         return original(compiler)
 
-    monkeypatch.setattr(reads, "compile_once", compile_once)
+    for module in (planning, recall):
+        monkeypatch.setattr(module, "compile_once", compile_once)
     return compiled
 
 
@@ -187,7 +188,7 @@ class TestOn:
     def test_a_plan_that_differs_is_reported_and_its_rows_are_the_databases(
         self, using, author, caplog, monkeypatch
     ):
-        monkeypatch.setattr(reads, "fingerprint_of", lambda query: b"the same for all")
+        monkeypatch.setattr(recall, "fingerprint_of", lambda query: b"the same for all")
         assert Author.objects.using(using).filter(name="a").count() == 1
         assert Author.objects.using(using).filter(name="a").count() == 1
         Author.objects.using(using).create(name="b")
@@ -200,7 +201,7 @@ class TestOn:
         self, using, author, caplog, monkeypatch, settings
     ):
         settings.QUERYCACHE = {**settings.QUERYCACHE, "CHECK_PLANS": True}
-        monkeypatch.setattr(reads, "fingerprint_of", lambda query: b"the same for all")
+        monkeypatch.setattr(recall, "fingerprint_of", lambda query: b"the same for all")
         for _ in range(3):
             assert Author.objects.using(using).filter(name="a").count() == 1
         assert caplog.text == ""
@@ -216,9 +217,9 @@ class TestWhatIsAskedForOnce:
     ):
         """Its fingerprint would be taken in vain each time."""
         fingerprints = []
-        original = reads.fingerprint_of
+        original = recall.fingerprint_of
         monkeypatch.setattr(
-            reads, "fingerprint_of", lambda query: fingerprints.append(query) or original(query)
+            recall, "fingerprint_of", lambda query: fingerprints.append(query) or original(query)
         )
 
         def refused():

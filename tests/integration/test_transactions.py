@@ -11,7 +11,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from querycache import bypass
 from querycache.exceptions import Reason
-from querycache.reads import forget_plans
+from querycache.recall import forget_plans
 from querycache.recorder import record_reads
 from querycache.transactions import state_of
 from tests.testapp.models import Author, Publisher

@@ -38,6 +38,9 @@ INVALIDATION = "querycache/invalidation.py"
 WRITES = "querycache/writes.py"
 COMMITS = "querycache/commits.py"
 READS = "querycache/reads.py"
+RECALL = "querycache/recall.py"
+PLANNING = "querycache/planning.py"
+REFUSALS = "querycache/refusals.py"
 LOADS = "querycache/loads.py"
 FINGERPRINTS = "querycache/fingerprints.py"
 LOCAL = "querycache/local.py"
@@ -112,14 +115,14 @@ GUARDS = [
     ),
     Guard(
         "what the transaction has written is read from the database",
-        READS,
+        PLANNING,
         "    if state.has_written(shape.tables):\n",
         "    if False:\n",
         (TRANSACTIONS, "is_new_sees_its_own_writes"),
     ),
     Guard(
         "a snapshot neither reads nor fills",
-        READS,
+        REFUSALS,
         "    if state.snapshot or is_snapshot(connection):\n",
         "    if False:\n",
         (TRANSACTIONS, "reads_a_snapshot"),
@@ -140,14 +143,14 @@ GUARDS = [
     ),
     Guard(
         "a broken transaction is not answered",
-        READS,
+        REFUSALS,
         "    if connection.needs_rollback or state.broken:\n",
         "    if False:\n",
         (TRANSACTIONS, "still_aborts_postgresql"),
     ),
     Guard(
         "rows that may yet be rolled back are not stored",
-        READS,
+        REFUSALS,
         '    if connection.vendor == "mysql" and reads_uncommitted(connection):\n',
         "    if False:\n",
         (TRANSACTIONS, "not_committed_is_never_cached"),
@@ -364,7 +367,7 @@ GUARDS = [
     ),
     Guard(
         "reads of an alias that is not written to are not cached",
-        READS,
+        REFUSALS,
         "    if router.routers and is_written_elsewhere(query, connection):\n",
         "    if False:\n",
         (REPLICAS, "undeclared_replica"),
@@ -413,7 +416,7 @@ GUARDS = [
     ),
     Guard(
         "a session that cannot be followed is not answered from the cache",
-        READS,
+        PLANNING,
         "        raise Uncacheable(Reason.UNKNOWN_SESSION)\n",
         "        pass\n",
         (SESSIONS, "not_shown_to_another_tenant"),
@@ -469,7 +472,7 @@ GUARDS = [
     ),
     Guard(
         "what atomic() has written in a test is published when it has ended",
-        READS,
+        PLANNING,
         "    generations.renew(state.database(connection).changed(state.written()))\n",
         "",
         (TESTING, "atomic_in_a_test"),
@@ -518,7 +521,7 @@ GUARDS = [
     ),
     Guard(
         "a parameter that stands for a moment is not cacheable",
-        READS,
+        PLANNING,
         "        sql.refuse_clock(params)\n",
         "        pass\n",
         ("tests/differential/test_reads.py", "not_cacheable"),
@@ -770,35 +773,35 @@ GUARDS = [
     ),
     Guard(
         "a plan holds for one time zone",
-        READS,
+        RECALL,
         "        get_current_timezone(),\n",
         "",
         (REMEMBERED, "time_zone"),
     ),
     Guard(
         "a plan holds for what the session was told",
-        READS,
+        RECALL,
         "        state.database(compiler.connection).session,\n",
         "",
         (REMEMBERED, "the_session_is_told"),
     ),
     Guard(
         "a union is compiled each time",
-        READS,
+        RECALL,
         "    if query.combinator or state.session.apart is None:\n",
         "    if state.session.apart is None:\n",
         (REMEMBERED, "a_union"),
     ),
     Guard(
         "a remembered plan is not answered where the transaction has written",
-        READS,
+        RECALL,
         "    if state.has_written(plan.shape.tables):\n",
         "    if False:\n",
         (REMEMBERED, "has_written_is_not_answered"),
     ),
     Guard(
         "a load must come to the plan that was remembered",
-        READS,
+        RECALL,
         '    if "as_sql" in compiler.__dict__ or compiles_to(',
         "    if True or compiles_to(",
         (REMEMBERED, "a_plan_that_differs"),

@@ -1,0 +1,146 @@
+"""
+Plans that are remembered, so that a query that was answered from the cache is compiled no more.
+
+They are found by what the query consists of, and by all else that compiling reads. Where that is
+not known, nothing is remembered.
+"""
+
+import logging
+from typing import Any, Final
+
+from django.utils.timezone import get_current_timezone
+
+from querycache import plans
+from querycache._django.compilers import (
+    MULTI,
+    Columns,
+    SQLCompiler,
+    columns_of,
+    converters_of,
+    is_selected_plainly,
+    set_columns,
+)
+from querycache.admission import sites
+from querycache.conf import get_config
+from querycache.exceptions import Reason, Uncacheable
+from querycache.fingerprints import fingerprint_of, is_plain
+from querycache.generations import Look
+from querycache.hints import hint_of
+from querycache.memory import Memory
+from querycache.options import Config
+from querycache.planning import compile_once, plan_of, publish_written
+from querycache.plans import Plan
+from querycache.transactions import ConnectionState
+
+logger = logging.getLogger("querycache")
+
+
+class Remembered:
+    """A plan, and what a compiler that does not compile is to know of its columns."""
+
+    __slots__ = ("columns", "plan")
+
+    def __init__(self, plan: Plan, columns: Columns) -> None:
+        self.plan, self.columns = plan, columns
+
+
+_PLANS: Final = 2048
+_remembered: Memory[tuple[Any, ...], Remembered] = Memory(_PLANS)
+"""Plans of queries that were answered from the cache, by what ``name_of_plan`` says of them."""
+
+
+def forget_plans() -> None:
+    """Forget every plan: the settings have changed."""
+    _remembered.clear()
+    plans.forget_plans()
+    sites.clear()
+
+
+def name_of_plan(
+    compiler: SQLCompiler, result_type: str, state: ConnectionState, config: Config
+) -> tuple[Any, ...] | None:
+    """
+    Return all that a plan depends on, without compiling; None where that is not known.
+
+    Raises ``Uncacheable`` for a query that is not worth to be looked at.
+    """
+    query = compiler.query
+    if sites.skips and sites.skip(query, result_type) and hint_of(query) is None:
+        raise Uncacheable(Reason.NOT_WORTH_IT)
+    # Compiling an ordered union changes it.
+    if query.combinator or state.session.apart is None:
+        return None
+    if sites.uncacheable and sites.is_uncacheable(query, result_type):
+        return None
+    fingerprint = fingerprint_of(query)
+    if fingerprint is None:
+        return None
+    return (
+        fingerprint,
+        state.database(compiler.connection).session,
+        type(compiler),
+        compiler.__dict__["elide_empty"],
+        result_type,
+        get_current_timezone(),
+        None if config.namespace is None else config.namespace(),
+    )
+
+
+def recalled_plan(
+    compiler: SQLCompiler, result_type: str, state: ConnectionState, name: tuple[Any, ...] | None
+) -> Plan | None:
+    """Return the plan that is remembered, if one is, and have the compiler know its columns."""
+    known = None if name is None else _remembered.get(name)
+    if known is None:
+        return None
+    plan = known.plan
+    if state.has_written(plan.shape.tables):
+        publish_written(compiler.connection, state)
+    if get_config().checks_plans and not compiles_to(plan, compiler, result_type, state):
+        return None
+    converters = state.converters.get(known)
+    set_columns(compiler, known.columns, converters)
+    if converters is None and result_type == MULTI:
+        if len(state.converters) >= _PLANS:
+            state.converters.clear()
+        state.converters[known] = converters_of(compiler)
+    return plan
+
+
+def checked(
+    look: Look, plan: Plan, compiler: SQLCompiler, result_type: str, state: ConnectionState
+) -> Look:
+    """
+    See to it that the SQL that made the key is the SQL that runs.
+
+    Otherwise there are no generations to fill under.
+    """
+    if "as_sql" in compiler.__dict__ or compiles_to(plan, compiler, result_type, state):
+        return look
+    return look._replace(tokens=b"")
+
+
+def compiles_to(
+    plan: Plan, compiler: SQLCompiler, result_type: str, state: ConnectionState
+) -> bool:
+    """Compile a query, and say whether that gives the plan that was remembered."""
+    try:
+        compiled = compile_once(compiler)
+        found = None if compiled is None else plan_of(compiler, compiled, result_type, state)
+    except Uncacheable:
+        found = None
+    if found == plan:
+        return True
+    _remembered.clear()
+    logger.error(ANOTHER_PLAN, plan, found)
+    return False
+
+
+ANOTHER_PLAN: Final = "A query was remembered as %s, and compiles to %s: please report it"
+"""What is logged of two queries that have one fingerprint."""
+
+
+def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
+    """Remember the plan of a query that was answered from the cache, to compile it no more."""
+    if is_selected_plainly(compiler, is_plain):
+        _remembered.put(name, Remembered(plan, columns_of(compiler)))
