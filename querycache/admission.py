@@ -50,6 +50,8 @@ class Costs:
     refused, 0.0 before the first: all four as moving medians.
     ``hits`` and ``fills`` are counted since it was judged last, and ``left`` down to when it is
     judged again. ``skips`` are the reads that go to the database before it is tried again.
+    ``died_of`` is the place, among those of its plan, of the dependency that made an entry stale;
+    ``has_example`` that the parameters of one of these queries were told.
     """
 
     load: float | None = None
@@ -60,6 +62,8 @@ class Costs:
     fills: int = 0
     left: int = _ENOUGH
     skips: int = 0
+    died_of: int = -1
+    has_example: bool = False
 
     @property
     def may_be_slow(self) -> bool:

@@ -21,6 +21,7 @@ from querycache.options import normalized_table
 from querycache.pins import pins_of_write
 from querycache.scopes import ANY, NEW, Column, Scope, merged
 from querycache.statements import EVERYTHING, Change
+from querycache.stats import Cause
 
 _STATEMENTS: Final = 4096
 _LONG_STATEMENT: Final = 4096
@@ -83,7 +84,14 @@ def change_of_compiler(
         # Of a table whose rows go along with its own rows, any row may be one of them.
         others |= cascaded_tables([meta.model])
     tables = _followers({table, *others}).union(others)
-    return Change(tables, scopes=merged(scopes)) if scopes else Change(tables)
+    causes = frozenset([(table, _cause_of(compiler))])
+    return Change(tables, scopes=merged(scopes), causes=causes)
+
+
+def _cause_of(compiler: SQLCompiler) -> Cause:
+    if isinstance(compiler, SQLInsertCompiler):
+        return Cause.INSERT
+    return Cause.DELETE if isinstance(compiler, SQLDeleteCompiler) else Cause.UPDATE
 
 
 def _scopes_of_write(
@@ -183,7 +191,10 @@ def change_of_models(models: Iterable[type[Model]]) -> Change:
     for model in models:
         for part in [model, *model._meta.all_parents]:
             tables.add(normalized_table(part._meta.db_table))
-    return Change(_with_triggers(tables))
+    return Change(_with_triggers(tables), causes=_BY_SIGNAL)
+
+
+_BY_SIGNAL: Final = frozenset([("", Cause.SIGNAL)])
 
 
 def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:

@@ -5,15 +5,17 @@ They are of less weight than anything else in there: nothing waits for them, and
 store does not answer, since it is added later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from querycache import debts
 from querycache.breaker import ask, ask_unless_failing
+from querycache.counting import Batch
 from querycache.exceptions import StoreFailed
+from querycache.stats import QUERIES, least_read, query_of
 from querycache.stores import get_store
 
 
-def add_counts(counts: Mapping[str, int]) -> None:
+def publish(batch: Batch) -> None:
     """
     Add to the statistics in the store. Raises ``StoreFailed``.
 
@@ -23,7 +25,18 @@ def add_counts(counts: Mapping[str, int]) -> None:
     debts.settle()
     if debts.owed or debts.unfenced:
         debts.pay_debts()
-    ask_unless_failing("add_counts", counts)
+    size = ask_unless_failing("publish", batch)
+    if size > get_store().most_counters:
+        _drop_queries()
+
+
+def _drop_queries() -> None:
+    """Forget the half of all queries that were read least: there may be a new one each time."""
+    (counts,) = ask_unless_failing("read_counts", QUERIES)
+    counters = least_read(counts, 0.5)
+    names = {query_of(name) for name in counters}
+    texts = [f"{name}{part}" for name in names for part in ("", ":died", ":parameters")]
+    ask_unless_failing("drop", counters, texts)
 
 
 def counts_in_background() -> bool:
@@ -39,7 +52,19 @@ def counts_in_background() -> bool:
         return False
 
 
-def read_counts(names: Sequence[str]) -> dict[str, int]:
-    """Return statistics from the store. Raises ``StoreFailed``."""
-    counts: dict[str, int] = ask("read_counts", names)
+def read_counts(*groups: str) -> list[dict[str, int]]:
+    """Return groups of counters from the store. Raises ``StoreFailed``."""
+    counts: list[dict[str, int]] = ask("read_counts", *groups)
     return counts
+
+
+def read_texts(names: Sequence[str]) -> dict[str, bytes]:
+    """Return texts of queries from the store, by name. Raises ``StoreFailed``."""
+    texts: dict[str, bytes] = ask("read_texts", names)
+    return texts
+
+
+def read_events() -> list[bytes]:
+    """Return the newest events from the store. Raises ``StoreFailed``."""
+    events: list[bytes] = ask("read_events")
+    return events

@@ -19,9 +19,9 @@ from typing import Final
 from django.apps import apps
 
 from querycache.breaker import ask_unless_failing, forget_failure
+from querycache.counting import statistics
 from querycache.databases import EPOCH
 from querycache.exceptions import StoreFailed
-from querycache.stats import statistics
 from querycache.stores import get_store
 
 logger = logging.getLogger("querycache")

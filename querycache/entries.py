@@ -79,6 +79,15 @@ def tokens_of(entry: bytes) -> Iterator[bytes]:
         yield entry[start : start + TOKEN_SIZE]
 
 
+def first_changed(entry: bytes, tokens: bytes) -> int:
+    """Return the place of the first generation that is not one of these any more."""
+    for start in range(0, len(tokens), TOKEN_SIZE):
+        then = entry[_SIGNATURE_SIZE + start : _SIGNATURE_SIZE + start + TOKEN_SIZE]
+        if then != tokens[start : start + TOKEN_SIZE] and then != WILDCARD:
+            return start // TOKEN_SIZE
+    return 0
+
+
 def decode(key: str, entry: bytes, tokens: bytes) -> Loaded | None:
     """Return what a fresh entry holds; None for one that was not made by us under this key."""
     signature, content = entry[:_SIGNATURE_SIZE], memoryview(entry)[_SIGNATURE_SIZE:]

@@ -74,12 +74,17 @@ _EXPLANATIONS = {
 
 
 class Uncacheable(QueryCacheError):
-    """The query cannot be answered from the cache; ``reason`` and ``detail`` say why."""
+    """
+    The query cannot be answered from the cache; ``reason`` and ``detail`` say why.
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    ``query`` is the name of its text of SQL in statistics, where that is why.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "", *, query: str = "") -> None:
         super().__init__(f"{reason.explanation}: {detail}" if detail else reason.explanation)
         self.reason = reason
         self.detail = detail
+        self.query = query
 
 
 class StoreFailed(QueryCacheError):

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import time
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -16,9 +16,9 @@ from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.hints import hint_of
 from querycache.planning import plan_of
-from querycache.plans import Plan
+from querycache.plans import ANOTHER_SERVER, Plan, causes_of, named, whole_tables
 from querycache.refusals import refuse_before_compiling
-from querycache.scopes import ANY, NEW, Scope
+from querycache.scopes import ANY, NEW
 from querycache.transactions import state_of
 
 
@@ -128,11 +128,8 @@ def _with_entry(explanation: Explanation, plan: Plan) -> Explanation:
     if found.loaded is not None:
         age = max(0.0, time() - found.loaded.at)
         return replace(explanation, cached=True, age=age, size=found.size)
-    causes = dict(zip(plan.dependencies, _causes(plan), strict=True))
-    died = ", ".join(
-        causes[name] if name else "a restart or a replacement of the server"
-        for name in found.changed
-    )
+    causes = dict(zip(plan.dependencies, causes_of(plan), strict=True))
+    died = ", ".join(causes[name] if name else ANOTHER_SERVER for name in found.changed)
     if found.fenced:
         died = ", ".join(f"{causes[name]} that is not over" for name in found.fenced)
     return replace(explanation, cached=False, size=found.size, died=died)
@@ -140,27 +137,5 @@ def _with_entry(explanation: Explanation, plan: Plan) -> Explanation:
 
 def _depends_on(plan: Plan) -> tuple[str, ...]:
     """Name the tables that a query depends on, and the scopes of others."""
-    scopes = (_named(scope) for scope in plan.scopes if scope.value not in _WRITES)
-    return (*_whole_tables(plan), *scopes)
-
-
-def _whole_tables(plan: Plan) -> list[str]:
-    pinned = {scope.table for scope in plan.scopes}
-    return [table for table in plan.shape.tables if table not in pinned]
-
-
-def _causes(plan: Plan) -> list[str]:
-    """Say of each dependency, in their order, what changes it."""
-    writes = [f"a write to {table}" for table in _whole_tables(plan)]
-    writes += [f"{_WRITES.get(scope.value, 'a write to')} {_named(scope)}" for scope in plan.scopes]
-    return ["a flush", "a write that may have changed any table", *writes]
-
-
-_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows to", NEW: "an INSERT into"}
-
-
-def _named(scope: Scope) -> str:
-    """Return what a scope is called: a table, or its rows where a column has a value."""
-    if scope.value in _WRITES:
-        return scope.table
-    return f"{scope.table}.{scope.column} = {scope.value}"
+    scopes = (named(scope) for scope in plan.scopes if scope.value not in {ANY, NEW})
+    return (*whole_tables(plan), *scopes)

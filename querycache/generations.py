@@ -27,12 +27,12 @@ from typing import Final, NamedTuple
 from querycache import debts
 from querycache.breaker import ask, ask_unless_failing, call
 from querycache.conf import get_config
+from querycache.counting import statistics
 from querycache.databases import EPOCH, OF_INSERTS
 from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_fresh, tokens_of
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.local import Held, local
 from querycache.plans import Plan, is_complete
-from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS, is_mark
 
@@ -43,12 +43,15 @@ class Look(NamedTuple):
 
     ``loaded`` is there if a fresh entry was. ``tokens`` are the generations to fill under, empty
     where a fence was met, or where the store keeps none. ``sent`` is when they were asked for, the
-    time of ``monotonic()``.
+    time of ``monotonic()``. ``stale`` is an entry that was found and is not fresh. ``is_unasked``
+    says that the store was not asked, within ``max_stale``.
     """
 
     loaded: Loaded | None
     tokens: bytes
     sent: float = 0.0
+    stale: bytes | None = None
+    is_unasked: bool = False
 
 
 def look(key: str, dependencies: Sequence[str], ttl: float = 0.0, max_stale: float = 0.0) -> Look:
@@ -66,7 +69,7 @@ def look(key: str, dependencies: Sequence[str], ttl: float = 0.0, max_stale: flo
         if age < max_stale:
             # In the second half one reader asks, so that the others need not wait for it later.
             if age < max_stale / 2 or not held.refreshing.acquire(blocking=False):
-                return Look(held.loaded, held.seen, held.confirmed)
+                return Look(held.loaded, held.seen, held.confirmed, is_unasked=True)
             try:
                 return _look_for(held, dependencies, ttl)
             finally:
@@ -95,7 +98,8 @@ def _look_in_store(key: str, dependencies: Sequence[str], ttl: float = 0.0) -> L
                     held = Held(key, tokens, loaded, ttl, answer.sent, answer.tokens)
                     local.put(held, len(answer.entry))
                 return Look(loaded, answer.tokens, answer.sent)
-    return Look(None, answer.tokens, answer.sent)
+    stale = answer.entry if answer.tokens else None
+    return Look(None, answer.tokens, answer.sent, stale)
 
 
 class _Answer(NamedTuple):
@@ -166,12 +170,12 @@ def inspect(key: str, dependencies: Sequence[str]) -> Inspection:
     return Inspection(None, len(entry), changed, fenced)
 
 
-def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> None:
+def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> int:
     """
     Store rows under the generations of the look that came before their SELECT.
 
-    Ends the lease of the key with it, if there is one. Raises ``StoreFailed``, or ``Uncacheable``
-    for rows that cannot be stored.
+    Ends the lease of the key with it, if there is one. Return the size of the entry, in bytes.
+    Raises ``StoreFailed``, or ``Uncacheable`` for rows that cannot be stored.
     """
     key, ttl, tokens = plan.key, plan.ttl, look.tokens
     if plan.scopes and is_complete(plan.shape, plan.scopes, loaded.rows):
@@ -188,6 +192,7 @@ def fill(plan: Plan, look: Look, loaded: Loaded, *, is_leased: bool = False) -> 
         raise StoreFailed(str(error)) from error
     if local.get(key) is not None:
         local.put(Held(key, tokens, loaded, ttl, look.sent, look.tokens), len(entry))
+    return len(entry)
 
 
 _JITTER: Final = 0.1

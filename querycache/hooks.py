@@ -39,9 +39,9 @@ from querycache._django.connections import (
     debug_cursor_with_copy,
 )
 from querycache._django.instances import ModelIterable
+from querycache.counting import statistics
 from querycache.local import local
 from querycache.sessions import Session
-from querycache.stats import statistics
 from querycache.transactions import state_of
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -105,7 +105,7 @@ def install() -> None:
     connection_created.connect(_watch_new_connection, dispatch_uid=_UID)
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection)
-    statistics.connect(counts.add_counts, counts.counts_in_background)
+    statistics.connect(counts.publish, counts.counts_in_background)
     request_finished.connect(_request_finished, dispatch_uid=_UID)
     _connect_models()
     setting_changed.connect(_settings_changed, dispatch_uid=_UID)
@@ -192,6 +192,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in {"QUERYCACHE", "INSTALLED_APPS", "CACHES"}:
         debts.settle()
         statistics.publish()
+        statistics.tell_again()
         conf.get_config.cache_clear()
         stores.forget_store()
         breaker.forget_failure()

@@ -23,10 +23,10 @@ from querycache._django.connections import (
     knows_outcome,
 )
 from querycache.conf import get_config
+from querycache.events import note_invalidation
 from querycache.exceptions import StoreFailed, Uncacheable
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
-from querycache.stats import statistics
 from querycache.transactions import ConnectionState, state_of
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
@@ -183,7 +183,7 @@ def publishing(
             end(dependencies, writer)
             if until_deadline and connection.vendor == "mysql":
                 state.unfinished.append((dependencies, writer))
-            _count_invalidations(change)
+            note_invalidation(connection.alias, change)
             if error is None and breaker.is_stored_in(connection):
                 commit_again(connection)
     finally:
@@ -199,12 +199,6 @@ def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str,
     except Uncacheable:  # no read can have cached anything of it either
         return ()
     return database.changed(change)
-
-
-def _count_invalidations(change: Change) -> None:
-    tables = get_config().tables
-    for name in tables.keys() if change.everything else change.touched & tables.keys():
-        statistics.count(tables[name].label, "invalidations")
 
 
 # Signals ------------------------------------------------------------------------------------------
@@ -254,4 +248,4 @@ def invalidate_change(change: Change, using: str) -> None:
     dependencies = _dependencies(connection, change)
     if dependencies:
         generations.renew(dependencies)
-        _count_invalidations(change)
+        note_invalidation(using, change)

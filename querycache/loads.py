@@ -17,14 +17,14 @@ from typing import Final
 from querycache import generations, replicas
 from querycache._django.connections import BaseDatabaseWrapper, has_open_statement
 from querycache.conf import get_config
-from querycache.entries import Loaded
+from querycache.counting import statistics
+from querycache.entries import TOKEN_SIZE, Loaded, first_changed
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.generations import Look
 from querycache.local import size_of
-from querycache.plans import Plan
+from querycache.plans import ANOTHER_SERVER, Plan, causes_of
 from querycache.recorder import Outcome, Read, recorders
 from querycache.singleflight import MAX_WAIT, Flight, flights
-from querycache.stats import statistics
 from querycache.transactions import state_of
 
 logger = logging.getLogger("querycache")
@@ -50,6 +50,8 @@ def answered(
     connection: BaseDatabaseWrapper, label: str, plan: Plan, look: Look, load: Load, began: int
 ) -> Loaded:
     """Return what a look has not found: loaded here, or by whoever is loading it already."""
+    if look.stale is not None:
+        _note_death(label, plan, look.stale, look.tokens)
     # A fence that was met leaves no generations to fill under.
     reason = too_old(connection, plan, look.tokens) if look.tokens else None
     if not look.tokens or reason is not None:
@@ -169,7 +171,7 @@ def fill(
     try:
         if isinstance(loaded.rows, list) and len(loaded.rows) > plan.shape.max_rows:
             raise Uncacheable(Reason.TOO_LARGE)
-        generations.fill(plan, look, loaded, is_leased=is_leased)
+        size = generations.fill(plan, look, loaded, is_leased=is_leased)
     except Uncacheable as refusal:
         if is_leased:
             generations.end_lease(plan.key)
@@ -177,8 +179,20 @@ def fill(
     except StoreFailed as failure:
         logger.warning("A read of %s was not stored: %s", label, failure)
     else:
-        statistics.count(label, "fills")
+        statistics.count_fill(label, plan.shape.name, loaded.cost, size)
     return None
+
+
+def _note_death(label: str, plan: Plan, stale: bytes, tokens: bytes) -> None:
+    """Count an entry that was found stale, and keep what made it so."""
+    statistics.count(label, "deaths", plan.shape.name)
+    changed = first_changed(stale, tokens)
+    if changed != plan.shape.costs.died_of:
+        plan.shape.costs.died_of = changed
+        # The incarnation of the server comes first, where there is one.
+        causes = causes_of(plan)
+        causes = [*[ANOTHER_SERVER] * (len(tokens) // TOKEN_SIZE - len(causes)), *causes]
+        statistics.note_death(plan.shape.name, causes[changed])
 
 
 def note(
@@ -188,12 +202,21 @@ def note(
     reason: Reason | None = None,
     plan: Plan | None = None,
     loaded: Loaded | None = None,
+    query: str = "",
+    *,
+    is_unasked: bool = False,
 ) -> None:
-    """Count a read, and tell those who record reads."""
+    """
+    Count a read, and tell those who record reads.
+
+    Of a query that has no plan, ``query`` is the name of its shape, if that is known.
+    """
     took = (perf_counter_ns() - began) // 1000
+    query = plan.shape.name if plan is not None else query
     if loaded is not None:
-        statistics.count_hit(label, took, loaded.cost)
+        counted = "unasked" if is_unasked else "hits"
+        statistics.count_hit(label, counted, query, took, loaded.cost)
     else:
-        statistics.count(label, "misses" if reason is None else reason.value)
+        statistics.count(label, "misses" if reason is None else reason.value, query)
     for reads in recorders():
         reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))

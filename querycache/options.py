@@ -90,7 +90,7 @@ class Config:
     worth an entry; None stands for "all" in tests, and for "cost" elsewhere. ``local_bytes`` bounds
     the entries that a process holds itself. ``compress_above`` are the bytes above which an entry
     is compressed, None for never. ``checks_plans`` says that a remembered plan is compared with a
-    new one each time.
+    new one each time, ``shows_parameters`` that statistics hold those of an example of a query.
     """
 
     cache: str = DEFAULT_CACHE
@@ -107,6 +107,7 @@ class Config:
     compress_above: int | None = None
     local_bytes: int = DEFAULT_LOCAL_BYTES
     checks_plans: bool = False
+    shows_parameters: bool = False
     refuses_writes: bool = False
     scopes: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

@@ -15,6 +15,7 @@ from querycache._django.compilers import SQLCompiler, compiled_as, compiles_anew
 from querycache._django.connections import BaseDatabaseWrapper
 from querycache.admission import sites
 from querycache.conf import get_config
+from querycache.counting import statistics
 from querycache.exceptions import Reason, Uncacheable
 from querycache.hints import hint_of
 from querycache.keys import key_of
@@ -77,11 +78,14 @@ def plan_of(
     config = get_config()
     shape = plans.shape_of(compiler.query, statement, compiler.connection.vendor, config)
     if shape.reason is not None:
-        raise Uncacheable(shape.reason, shape.detail)
+        raise Uncacheable(shape.reason, shape.detail, query=shape.name)
     if state.session.apart is None:
         raise Uncacheable(Reason.UNKNOWN_SESSION)
     if compiler.connection.vendor == "postgresql":
         sql.refuse_clock(params)
+    if config.shows_parameters and not shape.costs.has_example:
+        shape.costs.has_example = True
+        statistics.note_example(shape.name, params)
     database = state.database(compiler.connection)
     if state.has_written(shape.tables):
         publish_written(compiler.connection, state)

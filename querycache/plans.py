@@ -9,11 +9,13 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from querycache import dependencies, pins, sql
 from querycache._django.queries import Query, RawQuery
 from querycache.admission import Costs
+from querycache.counting import statistics
 from querycache.exceptions import Reason, Uncacheable
 from querycache.memory import Memory
 from querycache.options import Config
@@ -26,11 +28,11 @@ class Shape:
     """
     What a text of SQL is for the cache.
 
-    ``tables`` are normalized names in a fixed order; ``ttl`` is in seconds, the smallest of the
-    models', and ``ttl_source`` the pattern of the settings that it comes from. Of ``max_stale``,
-    ``max_rows`` and ``max_bytes``, too, the smallest count. ``pinned`` says which of the parameters
-    tell the rows of some of the tables, ``costs`` are learnt on the way. If ``reason`` is set,
-    queries of this text are not cacheable.
+    ``name`` stands for the text in statistics. ``tables`` are normalized names in a fixed order;
+    ``ttl`` is in seconds, the smallest of the models', and ``ttl_source`` the pattern of the
+    settings that it comes from. Of ``max_stale``, ``max_rows`` and ``max_bytes``, too, the smallest
+    count. ``pinned`` says which of the parameters tell the rows of some of the tables, ``costs``
+    are learnt on the way. If ``reason`` is set, queries of this text are not cacheable.
     """
 
     tables: tuple[str, ...] = ()
@@ -42,6 +44,7 @@ class Shape:
     reason: Reason | None = None
     detail: str = ""
     pinned: Pinned = NO_PINS
+    name: str = ""
     costs: Costs = field(default_factory=Costs, compare=False)
 
 
@@ -92,12 +95,32 @@ def _remember_shape(query: Query | RawQuery, statement: str, vendor: str, config
     shape = _shapes.get((vendor, kind, skeleton))
     if shape is None:
         shape = _make_shape(query, skeleton, vendor, config)
+        text = statement if len(statement) <= _LONG_SQL else skeleton[:_LONG_SQL]
+        name = blake2b(f"{vendor} {skeleton}".encode(), digest_size=8).hexdigest()
+        shape = replace(shape, name=name)
+        _describe(query, text, vendor, shape)
         _shapes.put((vendor, kind, skeleton), shape)
     if len(statement) <= _LONG_SQL:
         if shape.reason is None and isinstance(query, Query):
             shape = replace(shape, pinned=_pinned(shape, statement, vendor, config))
         _shapes.put((vendor, kind, statement), shape)
     return shape
+
+
+def _describe(query: Query | RawQuery, text: str, vendor: str, shape: Shape) -> None:
+    """Tell the statistics what the name of a shape stands for."""
+    model = getattr(query, "model", None)
+    description = {
+        "sql": text,
+        "vendor": vendor,
+        "model": model._meta.label if model is not None else "",
+        "tables": shape.tables,
+        "ttl": shape.ttl,
+        "pattern": shape.ttl_source,
+        "reason": shape.reason or "",
+        "detail": shape.detail,
+    }
+    statistics.describe(shape.name, description)
 
 
 class _Lock:
@@ -177,6 +200,32 @@ def is_complete(shape: Shape, scopes: tuple[Scope, ...], rows: Any) -> bool:
     if values == 1:
         return bool(rows)
     return proof is Proof.ROWS and isinstance(rows, list) and len(rows) == values
+
+
+ANOTHER_SERVER: Final = "a restart or a replacement of the server"
+
+
+def causes_of(plan: Plan) -> list[str]:
+    """Say of each dependency, in their order, what changes it."""
+    writes = [f"a write to {table}" for table in whole_tables(plan)]
+    writes += [f"{_WRITES.get(scope.value, 'a write to')} {named(scope)}" for scope in plan.scopes]
+    return ["a flush", "a write that may have changed any table", *writes]
+
+
+def whole_tables(plan: Plan) -> list[str]:
+    """Return the tables of which a plan depends on all rows."""
+    pinned = {scope.table for scope in plan.scopes}
+    return [table for table in plan.shape.tables if table not in pinned]
+
+
+def named(scope: Scope) -> str:
+    """Return what a scope is called: a table, or its rows where a column has a value."""
+    if scope.value in _WRITES:
+        return scope.table
+    return f"{scope.table}.{scope.column} = {scope.value}"
+
+
+_WRITES: Final[dict[int | str, str]] = {ANY: "a write of unknown rows to", NEW: "an INSERT into"}
 
 
 def _make_shape(query: Query | RawQuery, skeleton: str, vendor: str, config: Config) -> Shape:

@@ -5,7 +5,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
@@ -15,12 +15,13 @@ from django.db.models.query import RawQuerySet
 
 from querycache import changes, counts, debts, generations, invalidation
 from querycache.conf import get_config
+from querycache.counting import statistics
 from querycache.dependencies import tables_in_tree
 from querycache.hints import HINT, Hint, bypassed
 from querycache.raw import cached_raw
 from querycache.readers import is_valid_max_stale, is_valid_ttl
 from querycache.statements import Change
-from querycache.stats import Stats, names_of, statistics, stats_from
+from querycache.stats import TOTALS, Cause, Stats, stats_from
 
 Q = TypeVar("Q", bound="QuerySet[Any, Any] | RawQuerySet[Any]")
 P = ParamSpec("P")
@@ -131,7 +132,7 @@ def invalidate(*targets: Target, using: str | None = None) -> None:
     """
     if not targets:
         raise TypeError("invalidate() needs something to invalidate; flush() forgets everything")
-    changed: defaultdict[str, Change] = defaultdict(Change)
+    changed: defaultdict[str, Change] = defaultdict(lambda: Change(causes=_BY_CALL))
     for target in targets:
         aliases, change = _change_of_target(target)
         for alias in [using] if using is not None else aliases:
@@ -139,6 +140,8 @@ def invalidate(*targets: Target, using: str | None = None) -> None:
     for alias, change in changed.items():
         invalidation.invalidate_change(change, alias)
 
+
+_BY_CALL: Final = frozenset([("", Cause.CALL)])
 
 ainvalidate = sync_to_async(invalidate)
 """The asynchronous twin of ``invalidate()``."""
@@ -181,4 +184,5 @@ def get_stats() -> Stats:
     debts.settle()
     statistics.publish()
     labels = sorted({table.label for table in get_config().tables.values()})
-    return stats_from(labels, counts.read_counts(names_of(labels)))
+    (found,) = counts.read_counts(TOTALS)
+    return stats_from(labels, found)

@@ -130,9 +130,9 @@ def read_local(raw: Any, problems: list[Problem]) -> int:
     return DEFAULT_LOCAL_BYTES
 
 
-def read_flag(value: Any, problems: list[Problem]) -> bool:
+def read_flag(name: str, value: Any, problems: list[Problem]) -> bool:
     if not isinstance(value, bool):
-        problem = f"QUERYCACHE['CHECK_PLANS'] is {value!r}."
+        problem = f"QUERYCACHE[{name!r}] is {value!r}."
         problems.append(Problem("E022", problem, "Give True or False."))
     return value is True
 

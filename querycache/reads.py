@@ -17,6 +17,7 @@ from querycache import generations
 from querycache._django.compilers import GET_ITERATOR_CHUNK_SIZE, MULTI, SQLCompiler
 from querycache.admission import sites
 from querycache.conf import get_config
+from querycache.counting import statistics
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.loads import answered, is_due, note
@@ -24,11 +25,12 @@ from querycache.planning import forget_compiled, new_plan
 from querycache.plans import Plan
 from querycache.recall import checked, name_of_plan, recalled_plan, remember
 from querycache.refusals import refuse_before_compiling, refuse_if_not_worth_it
+from querycache.stats import UNOPTED
 from querycache.transactions import ConnectionState, state_of
 from querycache.verification import verified
 
 
-def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
+def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901  one story
     """Return what takes the place of ``SQLCompiler.execute_sql``."""
 
     @functools.wraps(execute_sql)
@@ -40,10 +42,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         state = state_of(compiler.connection)
         config = get_config()
+        # A function that a query calls may be declared to write.
+        run = state.cover_query if config.writes else state.cover
         table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
         if table is None or state.covered:
-            # A function that a query calls may be declared to write.
-            run = state.cover_query if config.writes else state.cover
+            if not state.covered and config.models:
+                statistics.count(compiler.query.get_meta().label, UNOPTED)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began, plan = perf_counter_ns(), None
         try:
@@ -58,8 +62,8 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
-            note(table.label, "bypass", began, reason)
-            run = state.cover_query if config.writes else state.cover
+            query = getattr(refusal, "query", "")
+            note(table.label, "bypass", began, reason, plan, query=query)
             if reason is Reason.NOT_WORTH_IT:
                 return run(timed, plan, execute_sql, compiler, result_type)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
@@ -70,7 +74,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
             loaded = answered(compiler.connection, table.label, plan, look, load, began)
             forget_compiled(compiler)
             return as_result(loaded.rows, result_type)
-        note(table.label, "hit", began, None, plan, loaded)
+        note(table.label, "hit", began, None, plan, loaded, is_unasked=look.is_unasked)
         plan.shape.costs.note_hit((perf_counter_ns() - began) / 1000)
         if name is not None and "as_sql" in compiler.__dict__:
             remember(compiler, name, plan)

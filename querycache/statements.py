@@ -16,6 +16,7 @@ from querycache.exceptions import Reason, Uncacheable
 from querycache.functions import is_harmless
 from querycache.scopes import Scope
 from querycache.sessions import Told, told_by
+from querycache.stats import Cause
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -34,7 +35,8 @@ class Change:
     implicitly), perhaps commit it, mend one that was broken, or choose an isolation level that
     reads a snapshot; ``autocommit`` is what it makes of the server's own, of which Django does not
     know. ``is_unfinished`` says that the change becomes visible only after its rows were fetched,
-    whenever that may be; ``told`` is what the session is told.
+    whenever that may be; ``told`` is what the session is told. ``causes`` are for statistics: pairs
+    of a table and what kind of change it was.
     """
 
     tables: frozenset[str] = frozenset()
@@ -51,6 +53,7 @@ class Change:
     is_unfinished: bool = False
     told: Told | None = None
     scopes: frozenset[Scope] = frozenset()
+    causes: frozenset[tuple[str, Cause]] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.tables) or bool(self.scopes) or self.everything
@@ -61,6 +64,11 @@ class Change:
         if not self.scopes:
             return self.tables
         return self.tables.union([scope.table for scope in self.scopes])
+
+    def causes_of(self, table: str) -> set[Cause]:
+        """Return what changed a table: it may have followed another."""
+        found = {cause for name, cause in self.causes if name == table}
+        return found or {cause for _, cause in self.causes} or {Cause.SQL}
 
     def also(self, tables: Iterable[str]) -> "Change":
         """Return this change with more tables."""

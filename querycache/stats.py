@@ -1,48 +1,62 @@
 """
-Counts of what querycache does, summed over all processes.
+What is counted, by model, by query and over time: names, and their arithmetic.
 
-Counting is an append to a queue. A thread adds up what is in the queue and publishes it to the
-store, once a second and at exit; what cannot be published is kept and tried again.
+The store keeps counters in groups. One holds the totals of each model, one those of each query, and
+there is one for each minute, quarter of an hour and two hours of what is shown as a chart.
 """
 
-import atexit
-import os
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+import enum
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final
+from heapq import nsmallest
+from typing import Any, Final
 
-from querycache.exceptions import Reason, StoreFailed
+from querycache.exceptions import Reason
 
-PUBLISH_SECONDS: Final = 1.0
-_QUEUE_LENGTH: Final = 10_000
-"""Counts after which the queue is added up at once, so that it cannot grow without bound."""
+TOTALS: Final = "totals"
+QUERIES: Final = "queries"
+"""Names of groups."""
+MOST_EVENTS: Final = 200
+"""How many of the newest events are kept."""
 
-Sink = Callable[[Mapping[str, int]], None]
+
+class Cause(enum.StrEnum):
+    """What kind of change made something stale."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    SQL = "sql"
+    """A statement that Django's ORM has not made; a procedure; COPY."""
+    SIGNAL = "signal"
+    """A signal that somebody has sent by hand."""
+    CALL = "call"
+    """``invalidate()``."""
 
 
 @dataclass(frozen=True, slots=True)
-class ModelStats:
+class Counts:
     """
-    The counts of one model, or of all of them.
+    What is counted of a model and of a query alike.
 
-    ``reasons`` are those of the bypasses, by the value of their ``Reason``. ``hit_us`` are the
-    microseconds that hits took, ``load_us`` those that the database had taken for the rows of these
-    hits. Of ``verified`` hits the database was asked too, and ``mismatches`` differed from it
-    without an explanation.
+    ``unasked`` are those of the hits that were answered within ``MAX_STALE``, without asking the
+    store. ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had
+    taken for the rows of these hits; ``fill_us`` those of the SELECTs whose rows were stored, in
+    ``fill_bytes`` bytes. ``deaths`` are the entries that a read has found stale.
     """
 
     hits: int = 0
+    unasked: int = 0
     misses: int = 0
     fills: int = 0
-    invalidations: int = 0
-    verified: int = 0
-    mismatches: int = 0
+    deaths: int = 0
     hit_us: int = 0
     load_us: int = 0
+    fill_us: int = 0
+    fill_bytes: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    """Of the bypasses, by the value of their ``Reason``."""
 
     @property
     def bypasses(self) -> int:
@@ -64,17 +78,52 @@ class ModelStats:
         """Seconds of database time that hits have saved, less what the hits themselves took."""
         return (self.load_us - self.hit_us) / 1_000_000
 
+    @property
+    def mean_hit_us(self) -> float | None:
+        """Microseconds of a hit, None before the first."""
+        return self.hit_us / self.hits if self.hits else None
+
+    @property
+    def mean_load_us(self) -> float | None:
+        """Microseconds of a SELECT whose rows were stored, None before the first."""
+        return self.fill_us / self.fills if self.fills else None
+
+    @property
+    def mean_bytes(self) -> float | None:
+        """Bytes of an entry in the store, None before the first."""
+        return self.fill_bytes / self.fills if self.fills else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats(Counts):
+    """
+    The counts of one model, or of all of them.
+
+    ``invalidations`` are the times that something of the model was made stale, by ``causes``. Of
+    ``verified`` hits the database was asked too, and ``mismatches`` differed from it without an
+    explanation.
+    """
+
+    invalidations: int = 0
+    verified: int = 0
+    mismatches: int = 0
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """Of the invalidations, by the value of their ``Cause``; a transaction may have several."""
+
     def __add__(self, other: "ModelStats") -> "ModelStats":
         return ModelStats(
             **{name: getattr(self, name) + getattr(other, name) for name in COUNTED},
             reasons=dict(Counter(self.reasons) + Counter(other.reasons)),
+            causes=dict(Counter(self.causes) + Counter(other.causes)),
         )
 
 
-COUNTED: Final = tuple(field.name for field in fields(ModelStats) if field.name != "reasons")
-REASONS: Final = tuple(reason.value for reason in Reason)
-EVENTS: Final = ("incidents", "late_writes")
-"""What is counted of no model, under the empty label."""
+_BY_NAME: Final = ("reasons", "causes")
+COUNTED: Final = tuple(each.name for each in fields(ModelStats) if each.name not in _BY_NAME)
+_OF_QUERY: Final = tuple(each.name for each in fields(Counts) if each.name not in _BY_NAME)
+_REASONS: Final = tuple(reason.value for reason in Reason)
+UNOPTED: Final = "unopted"
+"""What is counted of a model that is not opted in: its reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +133,13 @@ class Stats:
 
     ``incidents`` are fences that the store lost before their release: for moments a reader may have
     been given old rows. ``late_writes`` were published only when the store answered again.
+    ``not_opted_in`` are the reads of models that are not, by label.
     """
 
     models: Mapping[str, ModelStats]
     incidents: int = 0
     late_writes: int = 0
+    not_opted_in: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> ModelStats:
@@ -96,118 +147,150 @@ class Stats:
         return sum(self.models.values(), ModelStats())
 
 
-def name_of(label: str, counted: str) -> str:
-    """Return the name of a counter in the store."""
-    return f"{label}:{counted}"
+def name_of(subject: str, counted: str) -> str:
+    """Return the name of a counter: of a model by its label, or of a query by its name."""
+    return f"{subject}:{counted}"
 
 
-def names_of(labels: Iterable[str]) -> list[str]:
-    """Return the names of all counters of some models, and of those of no model."""
-    return [
-        *(name_of(label, counted) for label in labels for counted in (*COUNTED, *REASONS)),
-        *(name_of("", event) for event in EVENTS),
-    ]
+def query_of(name: str) -> str:
+    """Return the name of the query that a counter is of."""
+    return name.rpartition(":")[0]
+
+
+def _by_subject(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for name, number in counts.items():
+        subject, _, counted = name.rpartition(":")
+        found[subject][counted] = number
+    return found
+
+
+def _counts_from(found: Mapping[str, int], names: Sequence[str]) -> dict[str, Any]:
+    return {name: found.get(name, 0) for name in names} | {
+        "reasons": {name: found[name] for name in _REASONS if name in found}
+    }
 
 
 def stats_from(labels: Iterable[str], counts: Mapping[str, int]) -> Stats:
-    """Put counters together again."""
+    """Put the counters of the totals together again."""
+    found = _by_subject(counts)
+    models = {
+        label: ModelStats(
+            **_counts_from(found.get(label, {}), COUNTED),
+            causes={cause.value: n for cause in Cause if (n := found.get(label, {}).get(cause))},
+        )
+        for label in labels
+    }
+    events = found.get("", {})
+    unopted = {label: of[UNOPTED] for label, of in found.items() if UNOPTED in of}
     return Stats(
-        {
-            label: ModelStats(
-                **{name: counts.get(name_of(label, name), 0) for name in COUNTED},
-                reasons={
-                    name: number for name in REASONS if (number := counts.get(name_of(label, name)))
-                },
-            )
-            for label in labels
-        },
-        *(counts.get(name_of("", event), 0) for event in EVENTS),
+        models,
+        events.get("incidents", 0),
+        events.get("late_writes", 0),
+        {label: number for label, number in unopted.items() if label not in models},
     )
 
 
-class Statistics:
-    """What this process has counted and not yet published."""
-
-    def __init__(self) -> None:
-        self._sink: Sink | None = None
-        self._in_background: Callable[[], bool] = bool
-        self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
-        atexit.register(self.publish)
-
-    def _begin(self) -> None:
-        """Begin with nothing counted and no thread: also in a child, which has not its parent's."""
-        self._queue: deque[tuple[str, str, int, int]] = deque()
-        self._pending: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
-        self._publishing = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:
-        """
-        Say where counts go: a function that adds them up for all processes, or None.
-
-        ``in_background`` is asked before the thread publishes whether it may.
-        """
-        self._sink = sink
-        self._in_background = in_background
-
-    def count(self, label: str, counted: str) -> None:
-        """
-        Count one more.
-
-        ``counted`` is a field of ``ModelStats``, the value of a ``Reason``, or one of ``EVENTS``.
-        """
-        self._append((label, counted, 0, 0))
-
-    def count_hit(self, label: str, hit_us: int, load_us: int) -> None:
-        """Count a hit, with the microseconds that it took and those that it saved."""
-        self._append((label, "hits", hit_us, load_us))
-
-    def _append(self, item: tuple[str, str, int, int]) -> None:
-        self._queue.append(item)
-        if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
-            self._keep_up()
-
-    def _keep_up(self) -> None:
-        with self._lock:
-            self._add_up()
-            if self._thread is None and self._sink is not None:
-                self._thread = threading.Thread(
-                    target=self._publish_for_ever, name="querycache-statistics", daemon=True
-                )
-                self._thread.start()
-
-    def _add_up(self) -> None:
-        while self._queue:
-            label, counted, hit_us, load_us = self._queue.popleft()
-            self._pending[label, counted] += 1
-            if counted == "hits":
-                self._pending[label, "hit_us"] += hit_us
-                self._pending[label, "load_us"] += load_us
-
-    def _publish_for_ever(self) -> None:
-        while True:
-            time.sleep(PUBLISH_SECONDS)
-            if self._in_background():
-                self.publish()
-
-    def publish(self) -> bool:
-        """Publish what was counted; say whether nothing is left to publish."""
-        with self._publishing:  # so that a process that ends waits for what is under way
-            with self._lock:  # not while the store is asked: whoever counts must not wait for it
-                self._add_up()
-                pending, self._pending = self._pending, Counter()
-            if not pending or self._sink is None:
-                return True
-            try:
-                self._sink({name_of(*key): amount for key, amount in pending.items()})
-            except StoreFailed:
-                with self._lock:
-                    self._pending.update(pending)
-                return False
-        return True
+# Queries ------------------------------------------------------------------------------------------
 
 
-statistics: Final = Statistics()
+@dataclass(frozen=True, slots=True)
+class QueryStats(Counts):
+    """
+    The counts of the queries of one text of SQL, under the name of that text.
+
+    What it stands for is in the store too, and read for those that are shown only.
+    """
+
+    name: str = ""
+
+
+def queries_from(counts: Mapping[str, int]) -> list[QueryStats]:
+    """Put the counters of queries together again."""
+    return [
+        QueryStats(**_counts_from(found, _OF_QUERY), name=name)
+        for name, found in _by_subject(counts).items()
+    ]
+
+
+def least_read(counts: Mapping[str, int], share: float) -> list[str]:
+    """Return the names of all counters of those queries that were read the least."""
+    found = _by_subject(counts)
+    reads = {
+        name: sum(of.get(each, 0) for each in ("hits", "misses", *_REASONS))
+        for name, of in found.items()
+    }
+    least = nsmallest(int(len(reads) * share), reads, key=reads.__getitem__)
+    return [name_of(name, counted) for name in least for counted in found[name]]
+
+
+# Over time ----------------------------------------------------------------------------------------
+
+
+class Resolution(enum.Enum):
+    """
+    How finely something is counted over time: in steps of so many seconds, of which so many are
+    shown.
+    """
+
+    HOUR = ("minute", 60, 60)
+    DAY = ("quarter", 900, 96)
+    WEEK = ("hours", 7200, 84)
+
+    def __init__(self, group: str, seconds: int, steps: int) -> None:
+        self.group, self.seconds, self.steps = group, seconds, steps
+        self.kept = seconds * (steps + 2)
+
+
+_SUMMED: Final = (
+    "hits", "unasked", "misses", "fills", "invalidations", "mismatches", "incidents", "hit_us",
+    "load_us",
+)  # fmt: skip
+SERIES: Final = {name: name for name in _SUMMED} | dict.fromkeys(_REASONS, "bypasses")
+"""What is counted over time, and under which name; for all models together."""
+
+
+def group_of(resolution: Resolution, now: float) -> str:
+    """Return the group of the step that a Unix time falls into."""
+    return f"{resolution.group}:{int(now) // resolution.seconds}"
+
+
+def steps_until(resolution: Resolution, now: float) -> list[int]:
+    """Return the Unix times at which the steps begin that are shown, the last one that of now."""
+    last = int(now) // resolution.seconds
+    first = last - resolution.steps + 1
+    return [step * resolution.seconds for step in range(first, last + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    What was counted from a Unix time on, for as many seconds as ``resolution`` says.
+    """
+
+    at: int
+    hits: int = 0
+    unasked: int = 0
+    misses: int = 0
+    bypasses: int = 0
+    fills: int = 0
+    invalidations: int = 0
+    mismatches: int = 0
+    incidents: int = 0
+    hit_us: int = 0
+    load_us: int = 0
+
+    @property
+    def reads(self) -> int:
+        """How many reads there were."""
+        return self.hits + self.misses + self.bypasses
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of reads that the cache answered, None if there was none."""
+        return self.hits / self.reads if self.reads else None
+
+    @property
+    def saved_seconds(self) -> float:
+        """Seconds of database time saved."""
+        return (self.load_us - self.hit_us) / 1_000_000

@@ -22,6 +22,7 @@ from querycache.databases import Database, this_process
 from querycache.scopes import Scope, merged
 from querycache.sessions import Session
 from querycache.statements import NOTHING, Change
+from querycache.stats import Cause
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class ConnectionState:
     """The journal of one connection, and which database it is connected to."""
 
     __slots__ = (
+        "_causes",
         "_database",
         "_databases",
         "_everything",
@@ -97,6 +99,7 @@ class ConnectionState:
         self._tables: frozenset[str] = frozenset()
         self._scopes: frozenset[Scope] = frozenset()
         self._everything = False
+        self._causes: frozenset[tuple[str, Cause]] = frozenset()
         self._databases: frozenset[str] = frozenset()
         self.broken = False
         """A statement failed in this transaction."""
@@ -141,6 +144,7 @@ class ConnectionState:
         if change.scopes:
             self._scopes = merged(self._scopes | change.scopes)
         self._everything |= change.everything
+        self._causes |= change.causes
         self._databases |= change.databases
         self.snapshot |= change.takes_snapshot
 
@@ -171,7 +175,13 @@ class ConnectionState:
 
     def written(self) -> Change:
         """Return what the open transaction may have changed."""
-        return Change(self._tables, self._everything, self._databases, scopes=self._scopes)
+        return Change(
+            self._tables,
+            self._everything,
+            self._databases,
+            scopes=self._scopes,
+            causes=self._causes,
+        )
 
     def database(self, connection: BaseDatabaseWrapper) -> Database:
         """

@@ -10,12 +10,12 @@ from django.db import DatabaseError
 
 from querycache import generations
 from querycache._django.queries import Query, is_ordered
+from querycache.counting import statistics
 from querycache.entries import Loaded
 from querycache.exceptions import StoreFailed
 from querycache.generations import Look
 from querycache.loads import Load, fill
 from querycache.plans import Plan
-from querycache.stats import statistics
 
 logger = logging.getLogger("querycache")
 

@@ -357,6 +357,7 @@ class Mariadb(Server):
             installer,
             *("--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db"),
             *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
+            f"--tmpdir={self.folder}",
         )
 
     def command(self) -> list[str | Path]:
@@ -369,6 +370,8 @@ class Mariadb(Server):
             f"--datadir={self.folder / 'data'}",
             f"--socket={self._socket}",
             f"--pid-file={self.folder / 'pid'}",
+            # Its temporary tables are named by its process, and a container has its own numbers.
+            f"--tmpdir={self.folder}",
             "--skip-networking",
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=0",

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from querycache.counting import Batch
 from querycache.entries import TOKEN_SIZE, WILDCARD
 from querycache.scopes import ANY, NEW
 
@@ -12,8 +13,6 @@ GENERATION_TTL: Final = 30 * 24 * 3600
 """Seconds that a generation nobody changes is kept. Losing one costs misses, never a stale read."""
 ROW_TTL: Final = 24 * 3600
 """The same for that of some rows of a table: there may be as many of these as there are rows."""
-STATISTICS_TTL: Final = 30 * 24 * 3600
-"""Seconds that counts are kept after the last one."""
 FENCE_SECONDS: Final = 60
 """Seconds after which a fence falls whose writer died."""
 LEASE_SECONDS: Final = 5
@@ -50,6 +49,8 @@ class Store(ABC):
     """Can two processes fence one dependency at once, neither of them losing the other's mark?"""
     supports_atomic_count: bool = False
     """Do counts added by two processes at once always add up?"""
+    most_counters: int = 2_000
+    """How many counters of queries may stand before those that were read least are dropped."""
     using: str | None = None
     """The alias of the database of which the store is a table, and so part of its transactions."""
     unsettled: Sequence[object] = ()
@@ -102,12 +103,28 @@ class Store(ABC):
         """Return when all ``unsettled`` releases are done; never raises what the client raises."""
 
     @abstractmethod
-    def add_counts(self, counts: Mapping[str, int]) -> None:
-        """Add to counters, creating those that are not there."""
+    def publish(self, batch: Batch) -> int:
+        """
+        Add to counters, creating those that are not there; keep texts, and the newest events.
+
+        Return how many counters of queries there are, 0 if none was added to.
+        """
 
     @abstractmethod
-    def read_counts(self, names: Sequence[str]) -> dict[str, int]:
-        """Return the counters by name, without those that are not there."""
+    def read_counts(self, *groups: str) -> list[dict[str, int]]:
+        """Return the counters of each group by name."""
+
+    @abstractmethod
+    def read_texts(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the texts by name, without those that are not there."""
+
+    @abstractmethod
+    def read_events(self) -> list[bytes]:
+        """Return the events that are kept, the newest first."""
+
+    @abstractmethod
+    def drop(self, counters: Sequence[str], texts: Sequence[str]) -> None:
+        """Forget counters of queries, and texts."""
 
 
 def new_token() -> bytes:

@@ -1,9 +1,11 @@
 """A store over any backend of Django's cache framework."""
 
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
@@ -11,11 +13,12 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import router
 
+from querycache.counting import KEPT_SECONDS, Batch
 from querycache.exceptions import StoreFailed
+from querycache.stats import MOST_EVENTS, QUERIES
 from querycache.stores.base import (
     FENCE_SECONDS,
     LEASE_SECONDS,
-    STATISTICS_TTL,
     Found,
     Store,
     fenced,
@@ -38,14 +41,11 @@ class DjangoStore(Store):
     dependency at the same moment may lose one mark.
     """
 
-    # One lock for all instances: each of them may be another's cache under another alias.
-    _lock = threading.Lock()
-
     def __init__(self, alias: str) -> None:
         self._alias = alias
         in_this_process = isinstance(self._cache, LocMemCache)
-        self.supports_atomic_fence = in_this_process
-        self.supports_atomic_count = in_this_process or _counts_atomically(self._cache)
+        self._in_this_process = self.supports_atomic_fence = in_this_process
+        self.supports_atomic_count = in_this_process or _adds_atomically(self._cache)
         if isinstance(self._cache, DatabaseCache):
             self.using = router.db_for_write(self._cache.cache_model_class)
 
@@ -83,7 +83,7 @@ class DjangoStore(Store):
         self._cache.delete(f"querycache:l:{key}")
 
     def fence(self, dependencies: Sequence[str], writer: str) -> None:
-        with self._lock:
+        with _locks.of_fences:
             before = self._generations(dependencies)
             now = time.time()
             for name, value in before.items():
@@ -93,7 +93,7 @@ class DjangoStore(Store):
 
     def release(self, dependencies: Sequence[str], writer: str) -> int:
         lost = 0
-        with self._lock:
+        with _locks.of_fences:
             before = self._generations(dependencies)
             now = time.time()
             for name, value in before.items():
@@ -118,28 +118,92 @@ class DjangoStore(Store):
         if not is_done:
             raise StoreFailed(f"{type(self._cache).__name__} did not set {name}")
 
-    def add_counts(self, counts: Mapping[str, int]) -> None:
-        cache = self._cache
-        for name, amount in counts.items():
-            name = f"querycache:s:{name}"
-            if not self.supports_atomic_count:
-                cache.set(name, cache.get(name, 0) + amount, STATISTICS_TTL)
-                continue
-            # add() does nothing where a count stands, and lets incr() find one where none does.
-            cache.add(name, 0, STATISTICS_TTL)
+    def publish(self, batch: Batch) -> int:
+        size = 0
+        with self._counting():
+            for group in batch.groups:
+                counts = self._dict(group.name)
+                for name, amount in group.counts.items():
+                    counts[name] = counts.get(name, 0) + amount
+                self._cache.set(_STATISTICS + group.name, counts, group.ttl)
+                if group.name == QUERIES:
+                    size = len(counts)
+            if batch.texts:
+                texts = self._dict(_TEXTS) | batch.texts
+                self._cache.set(_STATISTICS + _TEXTS, texts, KEPT_SECONDS)
+            if batch.events:
+                events = [*reversed(batch.events), *self.read_events()][:MOST_EVENTS]
+                self._cache.set(_STATISTICS + _EVENTS, events, KEPT_SECONDS)
+        return size
+
+    def read_counts(self, *groups: str) -> list[dict[str, int]]:
+        return [self._dict(name) for name in groups]
+
+    def read_texts(self, names: Sequence[str]) -> dict[str, bytes]:
+        texts = self._dict(_TEXTS)
+        return {name: texts[name] for name in names if name in texts}
+
+    def read_events(self) -> list[bytes]:
+        events = self._cache.get(_STATISTICS + _EVENTS)
+        return events if isinstance(events, list) else []
+
+    def drop(self, counters: Sequence[str], texts: Sequence[str]) -> None:
+        with self._counting():
+            for group, names in ((QUERIES, counters), (_TEXTS, texts)):
+                left = self._dict(group)
+                for name in names:
+                    left.pop(name, None)
+                self._cache.set(_STATISTICS + group, left, KEPT_SECONDS)
+
+    def _dict(self, name: str) -> dict[str, Any]:
+        found = self._cache.get(_STATISTICS + name)
+        return found if isinstance(found, dict) else {}
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Keep others from counting meanwhile: other processes too, where ``add()`` is atomic."""
+        with _locks.of_counts:
+            if self._in_this_process:
+                yield
+                return
+            cache, until = self._cache, time.monotonic() + _LOCK_SECONDS
+            while not cache.add(_LOCK, b"", _LOCK_SECONDS) and time.monotonic() < until:
+                time.sleep(_PAUSE)
             try:
-                cache.incr(name, amount)
-            except ValueError:  # evicted since
-                cache.set(name, amount, STATISTICS_TTL)
-            cache.touch(name, STATISTICS_TTL)
-
-    def read_counts(self, names: Sequence[str]) -> dict[str, int]:
-        found = self._cache.get_many([f"querycache:s:{name}" for name in names])
-        return {name.removeprefix("querycache:s:"): int(value) for name, value in found.items()}
+                yield
+            finally:
+                cache.delete(_LOCK)
 
 
-def _counts_atomically(cache: BaseCache) -> bool:
+_STATISTICS: Final = "querycache:s:"
+_TEXTS: Final = "texts"
+_EVENTS: Final = "events"
+_LOCK: Final = "querycache:s:lock"
+_LOCK_SECONDS: Final = 2
+"""Seconds after which others go on, if a process has died while it counted."""
+_PAUSE: Final = 0.005
+
+
+class _Locks:
     """
-    Say whether the backend has an ``incr()`` of its own; the base class reads and writes back.
+    One of each for all stores: each may be another's cache under another alias.
+
+    Others in a child, where nobody would release those of its parent.
     """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.of_fences = threading.Lock()
+        self.of_counts = threading.Lock()
+
+
+_locks: Final = _Locks()
+
+
+def _adds_atomically(cache: BaseCache) -> bool:
+    """Say whether the backend has an ``incr()`` of its own, as one that adds atomically has."""
     return type(cache).incr is not BaseCache.incr

@@ -8,17 +8,19 @@ of which touches that dependency's key alone, sent together in one round trip.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from django.core.cache import caches
 
 from querycache._django.connections import primary_client
+from querycache.counting import KEPT_SECONDS, Batch
+from querycache.stats import MOST_EVENTS, QUERIES
 from querycache.stores.base import (
     FENCE_SECONDS,
     LEASE_SECONDS,
-    STATISTICS_TTL,
     Done,
     Found,
     Store,
@@ -80,10 +82,11 @@ class _Unsettled(NamedTuple):
 
 
 class RedisStore(Store):
-    """Entries and generations as strings of a Redis or Valkey server, statistics as one hash."""
+    """Entries and generations as strings of a Redis or Valkey server, statistics as hashes."""
 
     supports_atomic_fence = True
     supports_atomic_count = True
+    most_counters = 100_000
 
     def __init__(self, alias: str, client: Any) -> None:
         self._connections = Connections(client)
@@ -92,7 +95,7 @@ class RedisStore(Store):
         self._entry_prefix = f"{prefix}:e:"
         self._generation_prefix = f"{prefix}:g:"
         self._lease_prefix = f"{prefix}:l:"
-        self._counts_name = f"{prefix}:s"
+        self._statistics_prefix = f"{prefix}:s:"
         self._begin()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
@@ -200,16 +203,64 @@ class RedisStore(Store):
             self._connections.ask(*(("SCRIPT", "LOAD", script) for script in _SHA))
             return self._connections.ask(*calls())[0]
 
-    def add_counts(self, counts: Mapping[str, int]) -> None:
-        commands = [("HINCRBY", self._counts_name, name, counts[name]) for name in counts]
-        self._connections.ask(*commands, ("EXPIRE", self._counts_name, STATISTICS_TTL))
+    def publish(self, batch: Batch) -> int:
+        prefix = self._statistics_prefix
+        commands: list[Command] = []
+        for group in batch.groups:
+            name = prefix + group.name
+            commands += [("HINCRBY", name, *item) for item in group.counts.items()]
+            commands.append(("EXPIRE", name, group.ttl))
+        if batch.texts:
+            name = prefix + _TEXTS
+            commands.append(("HSET", name, *chain.from_iterable(batch.texts.items())))
+            commands.append(("EXPIRE", name, KEPT_SECONDS))
+        if batch.events:
+            name = prefix + _EVENTS
+            commands.append(("LPUSH", name, *batch.events))
+            commands.append(("LTRIM", name, 0, MOST_EVENTS - 1))
+            commands.append(("EXPIRE", name, KEPT_SECONDS))
+        answers, _ = self._connections.ask(*commands, ("HLEN", prefix + QUERIES))
+        return int(answers[-1])
 
-    def read_counts(self, names: Sequence[str]) -> dict[str, int]:
+    def read_counts(self, *groups: str) -> list[dict[str, int]]:
+        prefix = self._statistics_prefix
+        answers, _ = self._connections.ask(*(("HGETALL", prefix + name) for name in groups))
+        return [
+            {str(name, "utf-8", "replace"): int(value) for name, value in _pairs(answer)}
+            for answer in answers
+        ]
+
+    def read_texts(self, names: Sequence[str]) -> dict[str, bytes]:
         if not names:
             return {}
-        answers, _ = self._connections.ask(("HMGET", self._counts_name, *names))
+        answers, _ = self._connections.ask(("HMGET", self._statistics_prefix + _TEXTS, *names))
         found = zip(names, answers[0], strict=True)
-        return {name: int(value) for name, value in found if value is not None}
+        return {name: text for name, text in found if text is not None}
+
+    def read_events(self) -> list[bytes]:
+        answers, _ = self._connections.ask(("LRANGE", self._statistics_prefix + _EVENTS, 0, -1))
+        events: list[bytes] = answers[0]
+        return events
+
+    def drop(self, counters: Sequence[str], texts: Sequence[str]) -> None:
+        prefix = self._statistics_prefix
+        commands: list[Command] = []
+        for name, fields in ((QUERIES, counters), (_TEXTS, texts)):
+            if fields:
+                commands.append(("HDEL", prefix + name, *fields))
+        if commands:
+            self._connections.ask(*commands)
+
+
+_TEXTS: Final = "texts"
+_EVENTS: Final = "events"
+
+
+def _pairs(answer: Any) -> Iterable[tuple[bytes, bytes]]:
+    """Return the fields of a hash, which RESP 2 gives one after the other."""
+    return (
+        answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    )
 
 
 def client_of(alias: str) -> Any | None:

@@ -11,8 +11,8 @@ import redis
 from django.core.cache import caches
 
 from querycache import breaker, debts, stores
+from querycache.counting import statistics
 from querycache.recorder import record_reads
-from querycache.stats import statistics
 from querycache.stores import connections
 from tests import servers
 from tests.stores.wire import Wire

@@ -5,9 +5,9 @@ from django.core.cache import caches
 from django.db import connections, transaction
 
 from querycache import breaker, debts, generations
+from querycache.counting import statistics
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
-from querycache.stats import statistics
 from tests import servers
 from tests.processes import seen_by_another_process
 from tests.stores.wire import Wire

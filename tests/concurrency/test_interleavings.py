@@ -104,7 +104,7 @@ def test_a_fill_under_a_look_from_before_the_fence_is_stale(author, using, monke
     def slow_fill(*arguments, **options):
         reader_has_selected.set()
         assert reader_may_fill.wait(10)
-        original(*arguments, **options)
+        return original(*arguments, **options)
 
     def read():
         elsewhere_name = name(author)

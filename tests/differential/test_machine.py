@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 
 import querycache
 from querycache import breaker, counts, debts, generations, local
+from querycache.counting import statistics
 from querycache.exceptions import StoreFailed
-from querycache.stats import statistics
 from querycache.stores import get_store
 from querycache.stores.base import FENCE_SECONDS
 from tests.differential.machine import (

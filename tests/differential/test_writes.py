@@ -29,7 +29,7 @@ def library(using, settings):
 def elsewhere():
     """Run a function on a connection of its own, and return what it returned."""
     with ThreadPoolExecutor(1) as thread:
-        yield lambda function, *args: thread.submit(function, *args).result(timeout=10)
+        yield lambda function, *args: thread.submit(function, *args).result(timeout=60)
         thread.submit(caches.close_all).result()
         thread.submit(connections.close_all).result()
 

@@ -6,9 +6,9 @@ from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
 from querycache import debts, stores
+from querycache.counting import statistics
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
-from querycache.stats import statistics
 from tests.testapp.models import Author
 from tests.threads import elsewhere
 

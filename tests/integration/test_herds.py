@@ -122,7 +122,7 @@ def test_a_reader_that_began_after_a_write_does_not_share_what_was_read_before_i
     def fill_later(*args, **options):
         has_loaded.set()
         assert go.wait(20)
-        original(*args, **options)
+        return original(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(generations, "fill", fill_later)
@@ -197,7 +197,7 @@ def test_a_leader_that_reads_the_same_again_does_not_wait_for_itself(author, mon
     def fill(*args, **options):
         monkeypatch.setattr(generations, "fill", original)
         nested.append(name(author))
-        original(*args, **options)
+        return original(*args, **options)
 
     monkeypatch.setattr(generations, "fill", fill)
     monkeypatch.setattr(threading.Event, "wait", lambda *args: pytest.fail("it waits"))

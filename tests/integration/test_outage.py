@@ -13,11 +13,11 @@ from django_redis import get_redis_connection
 
 import querycache
 from querycache import breaker, counts, debts, generations
+from querycache.counting import Batch, statistics
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, WriteRefused
 from querycache.plans import Plan, Shape
 from querycache.recorder import record_reads
-from querycache.stats import statistics
 from querycache.stores import get_store
 from querycache.stores.base import FENCE_SECONDS
 from tests import servers
@@ -368,9 +368,9 @@ def test_counts_wait_while_a_write_is_not_fenced(valkey, clock):
     resume(valkey)
     clock.now += breaker.RETRY_SECONDS
     with pytest.raises(StoreFailed):
-        counts.add_counts({"a": 1})
+        counts.publish(Batch([], {}, []))
     generations.release(["a"], writer)
-    counts.add_counts({"a": 1})
+    counts.publish(Batch([], {}, []))
 
 
 def test_a_release_that_is_lost_on_its_way_is_a_debt(valkey, clock):

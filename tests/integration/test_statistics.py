@@ -10,8 +10,8 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 
 import querycache
+from querycache.counting import statistics
 from querycache.recorder import record_reads
-from querycache.stats import ModelStats, Statistics, statistics
 from tests.testapp.models import Author, Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,7 +89,7 @@ def test_processes_add_up(store):
         f"settings.QUERYCACHE = {{**settings.QUERYCACHE, 'CACHE': {store!r}}}\n"
         "from querycache import conf, stores\n"
         "conf.get_config.cache_clear(); stores.forget_store()\n"
-        "from querycache.stats import statistics\n"
+        "from querycache.counting import statistics\n"
         "for _ in range(1000): statistics.count('testapp.Author', 'uncached')\n"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
@@ -108,7 +108,7 @@ def test_a_forked_child_counts_for_itself():
     if child == 0:
         statistics.connect(None)
         statistics.count("testapp.Author", "uncached")
-        os._exit(0 if statistics._pending.total() == 1 else 1)
+        os._exit(0 if [amounts[0] for amounts in statistics._sums.values()] == [1] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert difference(counted(), before)["bypasses"] == 1
 
@@ -118,42 +118,6 @@ def test_what_is_not_opted_in_is_not_counted():
         list(Secret.objects.all())
     assert reads == []
     assert "testapp.Secret" not in querycache.get_stats().models
-
-
-def test_counts_that_could_not_be_published_are_kept():
-    from querycache.exceptions import StoreFailed
-
-    published = []
-
-    def sink(counts):
-        if not published:
-            published.append({})
-            raise StoreFailed("down")
-        published.append(dict(counts))
-
-    own = Statistics()
-    own.connect(sink)
-    own.count("a.B", "misses")
-    assert not own.publish()
-    own.count_hit("a.B", 5, 70)
-    assert own.publish()
-    assert published[1:] == [{"a.B:misses": 1, "a.B:hits": 1, "a.B:hit_us": 5, "a.B:load_us": 70}]
-
-
-def test_the_queue_does_not_grow_without_bound():
-    own = Statistics()
-    for _ in range(100_000):
-        own.count("a.B", "misses")
-    assert len(own._queue) <= 10_001
-
-
-def test_arithmetic():
-    stats = ModelStats(hits=3, misses=1, reasons={"uncached": 2}, hit_us=1_000, load_us=2_001_000)
-    assert stats.reads == 6
-    assert stats.hit_rate == 0.5
-    assert stats.saved_seconds == 2.0
-    assert ModelStats().hit_rate == 0.0
-    assert (stats + stats).hits == 6
 
 
 def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(settings):
@@ -168,5 +132,5 @@ def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(set
     finally:
         request_finished.connect(close_old_connections)
     assert not statistics._queue
-    assert not statistics._pending
+    assert not statistics._sums
     assert difference(counted(), before)["bypasses"] == 1

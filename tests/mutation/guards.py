@@ -515,8 +515,8 @@ GUARDS = [
     Guard(
         "a declared function that a query calls is seen",
         READS,
-        '"bypass", began, reason)\n            run = state.cover_query if config.writes else',
-        '"bypass", began, reason)\n            run =',
+        "run = state.cover_query if config.writes else",
+        "run =",
         (DECLARED, "that_a_query_calls"),
     ),
     Guard(

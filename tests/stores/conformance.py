@@ -19,7 +19,9 @@ from django.core.cache import caches
 from django.db import connections
 
 from querycache import stores
+from querycache.counting import Batch, Group
 from querycache.entries import TOKEN_SIZE
+from querycache.stats import MOST_EVENTS, QUERIES
 from querycache.stores import Store
 
 PAST = 1.0
@@ -31,7 +33,7 @@ class StoreConformance:
     ``dependency`` and ``key`` are names that no other test uses.
 
     ``put``, ``found`` and ``evict`` reach below the store: they set, return and remove the bytes
-    that it keeps of a generation ("g"), an entry ("e") or a count ("s").
+    that it keeps of a generation ("g") or an entry ("e").
     """
 
     @pytest.fixture
@@ -49,6 +51,11 @@ class StoreConformance:
 
     @pytest.fixture
     def key(self) -> str:
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def group(self) -> str:
+        """A group of counters that no other test uses."""
         return uuid.uuid4().hex
 
     def put(self, alias: str, kind: str, name: str, value: Any) -> None:
@@ -314,42 +321,82 @@ class StoreConformance:
         assert entry is None or isinstance(entry, bytes)
         assert is_token(token)
 
-    # Counts
+    # Statistics
 
-    def test_counts_add_up(self, store):
-        hits, misses = f"{uuid.uuid4()}:hits", f"{uuid.uuid4()}:misses"
-        store.add_counts({hits: 2, misses: 1})
-        store.add_counts({hits: 3})
-        assert store.read_counts([hits, misses]) == {hits: 5, misses: 1}
+    def test_counts_add_up(self, store, group):
+        add(store, group, hits=2, misses=1)
+        add(store, group, hits=3)
+        assert store.read_counts(group) == [{"hits": 5, "misses": 1}]
 
-    def test_a_count_that_is_not_there_is_left_out(self, store):
-        assert store.read_counts([uuid.uuid4().hex]) == {}
+    def test_groups_do_not_mix(self, store, group):
+        other = f"{group}:other"
+        add(store, group, hits=1)
+        add(store, other, hits=2)
+        assert store.read_counts(other, group) == [{"hits": 2}, {"hits": 1}]
 
-    def test_no_counts_are_no_error(self, store):
-        store.add_counts({})
-        assert store.read_counts([]) == {}
+    def test_a_group_that_is_not_there_is_empty(self, store, group):
+        assert store.read_counts(group) == [{}]
 
-    def test_large_counts_are_kept(self, store):
-        name = uuid.uuid4().hex
-        store.add_counts({name: 3_000_000_000})
-        store.add_counts({name: 3_000_000_000})
-        assert store.read_counts([name]) == {name: 6_000_000_000}
+    def test_nothing_to_publish_is_no_error(self, store):
+        store.publish(Batch([], {}, []))
+        assert store.read_counts() == []
+        assert store.read_texts([]) == {}
 
-    def test_counts_of_several_threads_add_up(self, store):
+    def test_large_counts_are_kept(self, store, group):
+        add(store, group, hits=3_000_000_000)
+        add(store, group, hits=3_000_000_000)
+        assert store.read_counts(group) == [{"hits": 6_000_000_000}]
+
+    def test_names_of_any_letters_are_kept(self, store, group):
+        store.publish(Batch([Group(group, {'"Bücher" 📚': 1}, 60)], {}, []))
+        assert store.read_counts(group) == [{'"Bücher" 📚': 1}]
+
+    def test_counts_of_several_threads_add_up(self, store, group):
         if not store.supports_atomic_count:
             pytest.skip("this store may lose a count")
-        name = uuid.uuid4().hex
-        store.add_counts({name: 1})
 
-        def add() -> None:
+        def add_often() -> None:
             try:
                 for _ in range(20):
-                    store.add_counts({name: 1})
+                    add(store, group, hits=1)
             finally:
                 close_all()
 
-        run_at_once(add, threads=4)
-        assert store.read_counts([name]) == {name: 81}
+        run_at_once(add_often, threads=4)
+        assert store.read_counts(group) == [{"hits": 80}]
+
+    def test_texts_are_kept_until_they_are_dropped(self, store, key):
+        one, two = f"{key}:1", f"{key}:2"
+        store.publish(Batch([], {one: b"a", two: b"b"}, []))
+        store.publish(Batch([], {one: b"c"}, []))
+        assert store.read_texts([one, two, key]) == {one: b"c", two: b"b"}
+        store.drop([], [one])
+        assert store.read_texts([one, two]) == {two: b"b"}
+
+    def test_counters_of_queries_are_told_and_dropped(self, store, key):
+        one, two = f"{key}:hits", f"{key}:misses"
+        before = add(store, QUERIES, **{one: 1})
+        assert before >= 1
+        assert add(store, QUERIES, **{one: 1, two: 1}) == before + 1
+        store.drop([one], [])
+        (counts,) = store.read_counts(QUERIES)
+        assert one not in counts
+        assert counts[two] == 1
+        store.drop([two], [])
+
+    def test_the_newest_events_come_first(self, store):
+        store.publish(Batch([], {}, [b"1", b"2"]))
+        store.publish(Batch([], {}, [b"3"]))
+        assert store.read_events()[:3] == [b"3", b"2", b"1"]
+
+    def test_no_more_than_some_events_are_kept(self, store):
+        for _ in range(3):
+            store.publish(Batch([], {}, [b"x"] * (MOST_EVENTS - 1)))
+        assert len(store.read_events()) == MOST_EVENTS
+
+
+def add(store: Store, group: str, **counts: int) -> int:
+    return store.publish(Batch([Group(group, counts, 60)], {}, []))
 
 
 def is_token(value: bytes) -> bool:

@@ -8,6 +8,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection, connections
 
 import querycache
+from querycache.counting import Batch, Group
 from querycache.exceptions import StoreFailed
 from querycache.stores import DjangoStore
 from querycache.stores.base import FENCE_SECONDS
@@ -66,7 +67,7 @@ class DjangoConformance(StoreConformance):
         store.fill(key, b"entry", 30)
         store.fence(["a", "b"], "writer")
         store.release(["a", "b"], "writer")
-        store.add_counts({"count": 1})
+        store.publish(Batch([Group("group", {"count": 1}, 60)], {"a": b"text"}, [b"event"]))
         assert len(timeouts) >= 7
         assert all(timeout and timeout > 0 for timeout in timeouts)
 
@@ -87,7 +88,7 @@ class TestLocMem(DjangoConformance):
         store.look(key, ["a"])
         store.fill(key, b"entry", 30)
         store.fence(["a"], "writer")
-        store.add_counts({"count": 1})
+        store.publish(Batch([Group("group", {"count": 1}, 60)], {"a": b"text"}, [b"event"]))
         assert isinstance(cache, LocMemCache)
         assert cache._cache
         assert all(name.startswith(cache.make_key("querycache:")) for name in cache._cache)

@@ -15,8 +15,8 @@ from django.core.cache import caches
 from django.db import transaction
 
 from querycache import debts, generations, stores
+from querycache.counting import Batch, Group, statistics
 from querycache.recorder import record_reads
-from querycache.stats import statistics
 from querycache.stores import RedisStore
 from querycache.stores.base import FENCE_SECONDS, GENERATION_TTL, ROW_TTL
 from tests import servers
@@ -71,10 +71,10 @@ class RedisConformance(StoreConformance):
         store.fence(["c"], "another")
         store.release(["b", "c"], "writer")
         store.release(["d"], "nobody")
-        store.add_counts({"count": 1})
+        store.publish(Batch([Group("group", {"count": 1}, 60)], {"a": b"text"}, [b"event"]))
         prefix = caches[alias].make_key("querycache").encode()
         names = client.keys()
-        assert len(names) == 6
+        assert len(names) == 8
         for name in names:
             assert name.startswith(prefix + b":")
             assert client.pttl(name) > 0

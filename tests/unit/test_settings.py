@@ -103,6 +103,7 @@ def ids(**raw):
         ({"LOCAL": {"MAX_BYTES": "1"}}, ["E021"]),
         ({"LOCAL": {"MAX_BYTE": 1}}, ["E021"]),
         ({"CHECK_PLANS": 1}, ["E022"]),
+        ({"SHOW_PARAMETERS": "yes"}, ["E022"]),
         ({"MODELS": {"auth.User": {"MAX_ROWS": 0}}}, ["E015"]),
         ({"MODELS": {"auth.User": {"MAX_BYTES": 1.5}}}, ["E015"]),
         ({"MODELS": {"auth.User": {"MAX_ROWS": True, "MAX_BYTES": "1"}}}, ["E015", "E015"]),
