@@ -39,6 +39,7 @@ from querycache.entries import TOKEN_SIZE, WILDCARD, Loaded, decode, encode, is_
 from querycache.exceptions import Reason, StoreFailed, Uncacheable, WriteRefused
 from querycache.local import Held, local
 from querycache.plans import Plan, is_complete
+from querycache.signals import store_failed, store_recovered
 from querycache.stats import statistics
 from querycache.stores import Found, get_store
 from querycache.stores.base import FENCE_SECONDS, is_mark
@@ -409,17 +410,19 @@ def _ask(method: str, *args: Any) -> Any:
     except _InTransactionError:
         raise
     except Exception as error:
-        if _failed_at is None:
+        is_first, _failed_at = _failed_at is None, monotonic()
+        if is_first:
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
                 "The cache %r does not answer, queries go to the database: %r",
                 get_config().cache,
                 error,
             )
-        _failed_at = monotonic()
+            store_failed.send_robust(None, cache=get_config().cache, error=error)
         raise StoreFailed(str(error)) from error
     if _failed_at is not None:
         _failed_at = None
         logger.warning("The cache answers again")
+        store_recovered.send_robust(None, cache=get_config().cache)
     return answer
 
 

@@ -33,6 +33,7 @@ from querycache.conf import get_config
 from querycache.exceptions import StoreFailed, Uncacheable
 from querycache.scopes import Column
 from querycache.sessions import TEMPORARY
+from querycache.signals import invalidated
 from querycache.statements import EVERYTHING, NOTHING, Change
 from querycache.stats import statistics
 from querycache.transactions import ConnectionState, state_of
@@ -191,11 +192,13 @@ def publishing(
             end(dependencies, writer)
             if until_deadline and connection.vendor == "mysql":
                 state.unfinished.append((dependencies, writer))
-            _count_invalidations(change)
+            _count_invalidations(change, dependencies, connection)
             if error is None and generations.is_stored_in(connection):
                 commit_again(connection)
     finally:
         state.publishing = outer
+        if state.untold:
+            _tell(connection, state)
 
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:
@@ -209,10 +212,32 @@ def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str,
     return database.changed(change)
 
 
-def _count_invalidations(change: Change) -> None:
+def _count_invalidations(
+    change: Change, dependencies: tuple[str, ...], connection: BaseDatabaseWrapper
+) -> None:
+    """Count what was published, for statistics and for those who listen."""
     tables = get_config().tables
-    for name in tables.keys() if change.everything else change.touched & tables.keys():
+    names = tables.keys() if change.everything else change.touched & tables.keys()
+    for name in names:
         statistics.count(tables[name].label, "invalidations")
+    if invalidated.receivers:
+        labels = frozenset(tables[name].label for name in names)
+        told = {"labels": labels, "dependencies": dependencies, "using": connection.alias}
+        state_of(connection).untold.append(told)
+
+
+def _tell(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
+    """
+    Tell those who listen what was published, as soon as a receiver may query the database.
+
+    That is not so between a COMMIT and the return to autocommit: its query would begin a
+    transaction, and Django fail to return.
+    """
+    is_returning = not connection.autocommit and not connection.in_atomic_block
+    if is_returning and connection.settings_dict["AUTOCOMMIT"]:
+        return
+    while state.untold:
+        invalidated.send_robust(None, **state.untold.pop(0))
 
 
 # Compilers ----------------------------------------------------------------------------------------
@@ -403,10 +428,14 @@ def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any
         if not autocommit:
             set_autocommit(connection, autocommit, *args, **kwargs)
             return
-        with publishing(connection, state.written()):
-            # The hooks of on_commit run in here: after a commit, the journal is empty already.
-            set_autocommit(connection, autocommit, *args, **kwargs)
-        state.forget()
+        try:
+            with publishing(connection, state.written()):
+                # The hooks of on_commit run in here: after a commit, the journal is empty already.
+                set_autocommit(connection, autocommit, *args, **kwargs)
+            state.forget()
+        finally:
+            if state.untold:
+                _tell(connection, state)
 
     return fenced_set_autocommit
 
@@ -458,4 +487,6 @@ def invalidate_change(change: Change, using: str) -> None:
     dependencies = _dependencies(connection, change)
     if dependencies:
         generations.renew(dependencies)
-        _count_invalidations(change)
+        _count_invalidations(change, dependencies, connection)
+        if state.untold:
+            _tell(connection, state)

@@ -14,6 +14,8 @@ from random import random
 from time import monotonic, perf_counter_ns, sleep, time
 from typing import Final
 
+from django.apps import apps
+
 from querycache import generations, replicas
 from querycache._django import BaseDatabaseWrapper, has_open_statement
 from querycache.conf import get_config
@@ -23,6 +25,7 @@ from querycache.generations import Look
 from querycache.local import size_of
 from querycache.plans import Plan
 from querycache.recorder import Outcome, Read, recorders
+from querycache.signals import read_done
 from querycache.singleflight import MAX_WAIT, Flight, flights
 from querycache.stats import statistics
 from querycache.transactions import state_of
@@ -189,7 +192,7 @@ def note(
     plan: Plan | None = None,
     loaded: Loaded | None = None,
 ) -> None:
-    """Count a read, and tell those who record reads."""
+    """Count a read, and tell those who record reads or listen."""
     took = (perf_counter_ns() - began) // 1000
     if loaded is not None:
         statistics.count_hit(label, took, loaded.cost)
@@ -197,3 +200,6 @@ def note(
         statistics.count(label, "misses" if reason is None else reason.value)
     for reads in recorders():
         reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
+    if read_done.receivers:
+        sender = apps.get_model(label)
+        read_done.send_robust(sender, outcome=outcome, reason=reason, microseconds=took)

@@ -18,6 +18,7 @@ from querycache.conf import get_config, is_valid_max_stale, is_valid_ttl
 from querycache.dependencies import tables_in_tree
 from querycache.raw import cached_raw
 from querycache.reads import HINT, Hint, bypassed
+from querycache.signals import flushed
 from querycache.statements import Change
 from querycache.stats import Stats, names_of, statistics, stats_from
 
@@ -169,6 +170,7 @@ def flush() -> None:
     Raises ``StoreFailed`` if the store does not answer.
     """
     generations.renew_everything()
+    flushed.send_robust(None)
 
 
 def get_stats() -> Stats:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import querycache
-from querycache import checks, conf, explanations, recorder, stats
+from querycache import checks, conf, explanations, recorder, signals, stats
 from querycache.exceptions import Reason
 from querycache.management.commands.querycache import Command
 from querycache.management.expressions import EXPRESSIONS, METHODS
@@ -71,6 +71,10 @@ def test_every_public_name_is_documented() -> None:
 
     assert set(querycache.__all__) <= documented
     assert {"record_reads", "Read", "Reason", "StoreFailed"} <= documented
+
+
+def test_every_signal_is_documented_and_no_other() -> None:
+    assert objects("data") == set(signals.__all__)
 
 
 @pytest.mark.parametrize(
