@@ -278,8 +278,10 @@ def settle() -> None:
     # Not in there: a handler that logs into a database would wait for this thread, and it for that.
     while _lost_fences:
         with suppress(IndexError):  # another thread was quicker
+            lost, fences = _lost_fences.popleft()
             message = "%d of %d fences were lost before their release"
-            logger.warning(message, *_lost_fences.popleft())
+            told = {"querycache_event": "fences-lost", "lost": lost, "fences": fences}
+            logger.warning(message, lost, fences, extra=told)
 
 
 def leave_fenced(dependencies: Sequence[str], writer: str) -> None:
@@ -365,7 +367,8 @@ def pay_debts() -> None:
     with _lock:
         for writer in owed:
             _debts.pop(writer, None)
-    logger.warning("%d writes were published late", len(owed))
+    told = {"querycache_event": "writes-late", "writes": len(owed)}
+    logger.warning("%d writes were published late", len(owed), extra=told)
 
 
 @atexit.register
@@ -379,7 +382,8 @@ def _pay_debts_at_exit() -> None:
             pay_debts()
         except StoreFailed:
             message = "%d writes were never published: flush the cache"
-            logger.error(message, len(_debts))  # noqa: TRY400
+            told = {"querycache_event": "writes-lost", "writes": len(_debts)}
+            logger.error(message, len(_debts), extra=told)  # noqa: TRY400
 
 
 RETRY_SECONDS: Final = 1.0
@@ -412,17 +416,21 @@ def _ask(method: str, *args: Any) -> Any:
     except Exception as error:
         is_first, _failed_at = _failed_at is None, monotonic()
         if is_first:
+            cache = get_config().cache
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
                 "The cache %r does not answer, queries go to the database: %r",
-                get_config().cache,
+                cache,
                 error,
+                extra={"querycache_event": "store-failed", "cache": cache, "error": repr(error)},
             )
-            store_failed.send_robust(None, cache=get_config().cache, error=error)
+            store_failed.send_robust(None, cache=cache, error=error)
         raise StoreFailed(str(error)) from error
     if _failed_at is not None:
         _failed_at = None
-        logger.warning("The cache answers again")
-        store_recovered.send_robust(None, cache=get_config().cache)
+        cache = get_config().cache
+        told = {"querycache_event": "store-recovered", "cache": cache}
+        logger.warning("The cache answers again", extra=told)
+        store_recovered.send_robust(None, cache=cache)
     return answer
 
 

@@ -178,7 +178,13 @@ def fill(
             generations.end_lease(plan.key)
         return refusal.reason
     except StoreFailed as failure:
-        logger.warning("A read of %s was not stored: %s", label, failure)
+        told = {
+            "querycache_event": "not-stored",
+            "model": label,
+            "key": plan.key,
+            "error": str(failure),
+        }
+        logger.warning("A read of %s was not stored: %s", label, failure, extra=told)
     else:
         statistics.count(label, "fills")
     return None
