@@ -14,6 +14,7 @@ from django.db import connections
 from querycache._django.connections import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.exceptions import StoreFailed
+from querycache.signals import store_failed, store_recovered
 from querycache.stores import get_store
 from querycache.transactions import state_of
 
@@ -47,17 +48,24 @@ def ask(method: str, *args: Any) -> Any:
     except _InTransactionError:
         raise
     except Exception as error:
-        if _failed_at is None:
+        # First of all: whoever is told below may read, and shall not wait for the store in vain.
+        is_first, _failed_at = _failed_at is None, monotonic()
+        if is_first:
+            cache = get_config().cache
             logger.error(  # noqa: TRY400  a stack trace of each client says less than its error
                 "The cache %r does not answer, queries go to the database: %r",
-                get_config().cache,
+                cache,
                 error,
+                extra={"querycache_event": "store-failed", "cache": cache, "error": repr(error)},
             )
-        _failed_at = monotonic()
+            store_failed.send_robust(None, cache=cache, error=error)
         raise StoreFailed(str(error)) from error
     if _failed_at is not None:
         _failed_at = None
-        logger.warning("The cache answers again")
+        cache = get_config().cache
+        told = {"querycache_event": "store-recovered", "cache": cache}
+        logger.warning("The cache answers again", extra=told)
+        store_recovered.send_robust(None, cache=cache)
     return answer
 
 

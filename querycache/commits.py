@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from querycache._django.connections import BaseDatabaseWrapper
+from querycache.events import tell
 from querycache.invalidation import publishing, takes_back
 from querycache.statements import NOTHING
 from querycache.transactions import state_of
@@ -63,9 +64,13 @@ def wrap_set_autocommit(set_autocommit: Callable[..., Any]) -> Callable[..., Any
         if not autocommit:
             set_autocommit(connection, autocommit, *args, **kwargs)
             return
-        with publishing(connection, state.written()):
-            # The hooks of on_commit run in here: after a commit, the journal is empty already.
-            set_autocommit(connection, autocommit, *args, **kwargs)
-        state.forget()
+        try:
+            with publishing(connection, state.written()):
+                # The hooks of on_commit run in here: after a commit, the journal is empty already.
+                set_autocommit(connection, autocommit, *args, **kwargs)
+            state.forget()
+        finally:
+            if state.untold:
+                tell(connection, state)
 
     return fenced_set_autocommit

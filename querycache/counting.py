@@ -83,7 +83,7 @@ class Statistics:
         """When the store was told of a query, by ``monotonic()``: it may have forgotten since."""
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._lock = threading.Lock()
-        self._publishing = threading.Lock()
+        self._publishing = threading.RLock()  # who is told of an outage may ask for statistics
         self._thread: threading.Thread | None = None
 
     def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:

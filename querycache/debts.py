@@ -69,8 +69,10 @@ def settle() -> None:
     # Not in there: a handler that logs into a database would wait for this thread, and it for that.
     while lost_fences:
         with suppress(IndexError):  # another thread was quicker
+            lost, fences = lost_fences.popleft()
             message = "%d of %d fences were lost before their release"
-            logger.warning(message, *lost_fences.popleft())
+            told = {"querycache_event": "fences-lost", "lost": lost, "fences": fences}
+            logger.warning(message, lost, fences, extra=told)
 
 
 def pay_debts() -> None:
@@ -92,7 +94,8 @@ def pay_debts() -> None:
     with lock:
         for writer in due:
             owed.pop(writer, None)
-    logger.warning("%d writes were published late", len(due))
+    told = {"querycache_event": "writes-late", "writes": len(due)}
+    logger.warning("%d writes were published late", len(due), extra=told)
 
 
 @atexit.register
@@ -106,4 +109,5 @@ def _pay_debts_at_exit() -> None:
             pay_debts()
         except StoreFailed:
             message = "%d writes were never published: flush the cache"
-            logger.error(message, len(owed))  # noqa: TRY400
+            told = {"querycache_event": "writes-lost", "writes": len(owed)}
+            logger.error(message, len(owed), extra=told)  # noqa: TRY400

@@ -1,4 +1,7 @@
-"""Invalidations as people see them: counted by model and cause, and the last ones line by line."""
+"""
+Invalidations as others see them: counted by model and cause, the last ones line by line, and told
+to those who listen.
+"""
 
 import sys
 from time import time
@@ -7,14 +10,20 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from querycache._django.connections import BaseDatabaseWrapper
 from querycache.conf import get_config
 from querycache.counting import statistics
 from querycache.scopes import ANY
+from querycache.signals import invalidated
 from querycache.statements import Change
+from querycache.transactions import ConnectionState, state_of
 
 
-def note_invalidation(using: str, change: Change) -> None:
+def note_invalidation(
+    connection: BaseDatabaseWrapper, change: Change, dependencies: tuple[str, ...]
+) -> None:
     """Count what a change has made stale of each model, and keep a line of it."""
+    using = connection.alias
     opted_in = get_config().tables
     tables = sorted(opted_in.keys() if change.everything else change.touched & opted_in.keys())
     found = set()
@@ -35,6 +44,24 @@ def note_invalidation(using: str, change: Change) -> None:
         if settings.DEBUG:
             event["site"] = site()
         statistics.note_event(event)
+    if invalidated.receivers:
+        labels = frozenset(opted_in[name].label for name in tables)
+        told = {"labels": labels, "dependencies": dependencies, "using": using}
+        state_of(connection).untold.append(told)
+
+
+def tell(connection: BaseDatabaseWrapper, state: ConnectionState) -> None:
+    """
+    Tell those who listen what was published, as soon as a receiver may query the database.
+
+    That is not so between a COMMIT and the return to autocommit: its query would begin a
+    transaction, and Django fail to return.
+    """
+    is_returning = not connection.autocommit and not connection.in_atomic_block
+    if is_returning and connection.settings_dict["AUTOCOMMIT"]:
+        return
+    while state.untold:
+        invalidated.send_robust(None, **state.untold.pop(0))
 
 
 def rows_of(change: Change, tables: list[str]) -> int | None:

@@ -23,7 +23,7 @@ from querycache._django.connections import (
     knows_outcome,
 )
 from querycache.conf import get_config
-from querycache.events import note_invalidation
+from querycache.events import note_invalidation, tell
 from querycache.exceptions import StoreFailed, Uncacheable
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
@@ -183,11 +183,13 @@ def publishing(
             end(dependencies, writer)
             if until_deadline and connection.vendor == "mysql":
                 state.unfinished.append((dependencies, writer))
-            note_invalidation(connection.alias, change)
+            note_invalidation(connection, change, dependencies)
             if error is None and breaker.is_stored_in(connection):
                 commit_again(connection)
     finally:
         state.publishing = outer
+        if state.untold:
+            tell(connection, state)
 
 
 def _dependencies(connection: BaseDatabaseWrapper, change: Change) -> tuple[str, ...]:
@@ -248,4 +250,6 @@ def invalidate_change(change: Change, using: str) -> None:
     dependencies = _dependencies(connection, change)
     if dependencies:
         generations.renew(dependencies)
-        note_invalidation(using, change)
+        note_invalidation(connection, change, dependencies)
+        if state.untold:
+            tell(connection, state)

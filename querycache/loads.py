@@ -14,6 +14,8 @@ from random import random
 from time import monotonic, perf_counter_ns, sleep, time
 from typing import Final
 
+from django.apps import apps
+
 from querycache import generations, replicas
 from querycache._django.connections import BaseDatabaseWrapper, has_open_statement
 from querycache.conf import get_config
@@ -24,6 +26,7 @@ from querycache.generations import Look
 from querycache.local import size_of
 from querycache.plans import ANOTHER_SERVER, Plan, causes_of
 from querycache.recorder import Outcome, Read, recorders
+from querycache.signals import read_done
 from querycache.singleflight import MAX_WAIT, Flight, flights
 from querycache.transactions import state_of
 
@@ -177,7 +180,13 @@ def fill(
             generations.end_lease(plan.key)
         return refusal.reason
     except StoreFailed as failure:
-        logger.warning("A read of %s was not stored: %s", label, failure)
+        told = {
+            "querycache_event": "not-stored",
+            "model": label,
+            "key": plan.key,
+            "error": str(failure),
+        }
+        logger.warning("A read of %s was not stored: %s", label, failure, extra=told)
     else:
         statistics.count_fill(label, plan.shape.name, loaded.cost, size)
     return None
@@ -207,7 +216,7 @@ def note(
     is_unasked: bool = False,
 ) -> None:
     """
-    Count a read, and tell those who record reads.
+    Count a read, and tell those who record reads or listen.
 
     Of a query that has no plan, ``query`` is the name of its shape, if that is known.
     """
@@ -220,3 +229,6 @@ def note(
         statistics.count(label, "misses" if reason is None else reason.value, query)
     for reads in recorders():
         reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
+    if read_done.receivers:
+        sender = apps.get_model(label)
+        read_done.send_robust(sender, outcome=outcome, reason=reason, microseconds=took)

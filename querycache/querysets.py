@@ -20,6 +20,7 @@ from querycache.dependencies import tables_in_tree
 from querycache.hints import HINT, Hint, bypassed
 from querycache.raw import cached_raw
 from querycache.readers import is_valid_max_stale, is_valid_ttl
+from querycache.signals import flushed
 from querycache.statements import Change
 from querycache.stats import TOTALS, Cause, Stats, stats_from
 
@@ -173,6 +174,7 @@ def flush() -> None:
     Raises ``StoreFailed`` if the store does not answer.
     """
     generations.renew_everything()
+    flushed.send_robust(None)
 
 
 def get_stats() -> Stats:

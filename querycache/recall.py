@@ -132,7 +132,9 @@ def compiles_to(
     if found == plan:
         return True
     _remembered.clear()
-    logger.error(ANOTHER_PLAN, plan, found)
+    logger.error(
+        ANOTHER_PLAN, plan, found, extra={"querycache_event": "plan-differs", "key": plan.key}
+    )
     return False
 
 

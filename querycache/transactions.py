@@ -55,6 +55,7 @@ class ConnectionState:
         "unbegun",
         "uncompiled",
         "unfinished",
+        "untold",
     )
 
     def __init__(self) -> None:
@@ -70,6 +71,8 @@ class ConnectionState:
         """Fences and releases of this connection's own change are under way."""
         self.unfinished: list[tuple[tuple[str, ...], str]] = []
         """Fences of statements that may go on until the next one of this connection has run."""
+        self.untold: list[dict[str, Any]] = []
+        """What was published, and the receivers of ``invalidated`` were not told yet."""
         self.converters: dict[object, Converters] = {}
         """Of remembered plans, by these: they may belong to the connection."""
         self._database: tuple[tuple[Any, ...], Database] | None = None

@@ -42,7 +42,9 @@ def verified(
     with suppress(StoreFailed):
         if look.tokens and generations.look(plan.key, plan.dependencies).tokens == look.tokens:
             statistics.count(label, "mismatches")
-            logger.error(DIFFERENCE, plan.key, loaded.at - cached.at, plan.statement)
+            age = loaded.at - cached.at
+            told = {"querycache_event": "hit-differs", "model": label, "key": plan.key, "age": age}
+            logger.error(DIFFERENCE, plan.key, age, plan.statement, extra=told)
             fill(label, plan, look, loaded)
     return loaded
 

@@ -142,7 +142,8 @@ class _Greeter:
             if not _is_refused(error):
                 connection.disconnect()
                 raise
-            logger.warning("The cache does not say who it is, a restart from a dump is not seen")
+            message = "The cache does not say who it is, a restart from a dump is not seen"
+            logger.warning(message, extra={"querycache_event": "restart-unseen"})
         setattr(connection, _ATTRIBUTE, incarnation_from(b"\r\n".join(answers)))
 
 

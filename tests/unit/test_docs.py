@@ -1,14 +1,17 @@
 """Whatever the code has a name for is in the docs, and the docs name nothing that is not there."""
 
 import argparse
+import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import querycache
-from querycache import checks, conf, explanations, patterns, readers, recorder, stats
+from querycache import checks, conf, explanations, patterns, readers, recorder, signals, stats
+from querycache.contrib.prometheus import QueryCacheCollector
 from querycache.exceptions import Reason
 from querycache.management.commands.querycache import Command
 from querycache.management.expressions import EXPRESSIONS, METHODS
@@ -77,6 +80,10 @@ def test_every_public_name_is_documented() -> None:
     assert {"record_reads", "Read", "Reason", "StoreFailed"} <= documented
 
 
+def test_every_signal_is_documented_and_no_other() -> None:
+    assert objects("data") == set(signals.__all__)
+
+
 @pytest.mark.parametrize(
     "value", [explanations.Explanation, stats.ModelStats, stats.Stats, recorder.Read]
 )
@@ -85,6 +92,42 @@ def test_every_attribute_of_a_value_is_documented(value: type) -> None:
     properties = {name for name, found in vars(value).items() if isinstance(found, property)}
 
     assert fields | properties <= objects("attribute")
+
+
+def test_every_event_of_the_log_is_documented_with_its_fields() -> None:
+    text = (PROJECT / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")
+    documented = {
+        event: set(re.findall(r"`(\w+)`", fields))
+        for event, fields in re.findall(
+            r"^\| `([\w-]+)` \| [A-Z]+ \| ([^|]*) \|", text, re.MULTILINE
+        )
+    }
+
+    assert documented == dict(logged())
+
+
+def logged() -> Iterator[tuple[str, set[str]]]:
+    """The events in the code, and their fields: whatever dict has the name of an event."""
+    for path in (PROJECT / "querycache").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Dict):
+                found = {
+                    key.value: value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                }
+                event = found.pop("querycache_event", None)
+                if isinstance(event, ast.Constant):
+                    yield event.value, set(found)
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    text = (PROJECT / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(querycache_\w+)`", text, re.MULTILINE))
+    metrics = QueryCacheCollector().describe()
+
+    names = {f"{one.name}_total" if one.type == "counter" else one.name for one in metrics}
+    assert documented == names
 
 
 def test_every_option_of_the_command_is_documented() -> None:

@@ -1,0 +1,1 @@
+"""What joins querycache to other projects. Each module needs an extra, and is imported by you."""
