@@ -35,6 +35,13 @@ def lines_about(about: str) -> list[str]:
     return [line for line in run("doctor").splitlines() if line[9:].startswith(about)]
 
 
+def lines_in_spite_of_problems() -> list[str]:
+    output = StringIO()
+    with pytest.raises(CommandError):
+        call_command("querycache", "doctor", stdout=output)
+    return output.getvalue().splitlines()
+
+
 def problems(message: str = "1 problem found") -> list[str]:
     """Return the problems that it finds, where it ends with the exit code of a problem."""
     output = StringIO()
@@ -166,7 +173,7 @@ def test_a_dead_store_is_a_problem(settings, monkeypatch):
 
     assert found.startswith("store: It does not answer: ")
     assert "Connection refused" in found
-    assert found.endswith(" Is the server running, is LOCATION right?")
+    assert found.endswith(" Is the server running, and is LOCATION right?")
 
 
 def test_a_store_that_cannot_be_made_is_a_problem(use_cache):
@@ -273,9 +280,8 @@ def test_a_store_that_fails_in_the_middle_is_a_problem(settings, monkeypatch):
         raise OSError("the disk is full")
 
     monkeypatch.setattr("querycache.stores.django.fenced", fail)
-    assert problems() == [
-        "protocol: The store failed in the middle of it: the disk is full. Try again."
-    ]
+    (found,) = problems()
+    assert found.startswith("protocol: The store failed in the middle of it: the disk is full. ")
 
 
 def test_the_writer_has_a_connection_of_its_own(settings, monkeypatch):
@@ -353,6 +359,17 @@ def test_a_policy_of_eviction_is_judged(valkey, policy, status, about):
     assert re.search(r"It uses \S+ \S+ of 8\.0 GB\.", "\n".join(server_says("ok")))
 
 
+def test_a_server_that_is_full_and_evicts_nothing_is_a_problem_and_says_why(valkey):
+    valkey.config_set("maxmemory-policy", "noeviction")
+    valkey.config_set("maxmemory", 1)
+    (found,) = problems()
+    lines = lines_in_spite_of_problems()
+
+    assert re.match(r"store: It refuses a look: .*maxmemory.* See what is found of the serv", found)
+    assert [line for line in lines if "It evicts nothing (noeviction): when its memory is" in line]
+    assert not [line for line in lines if "protocol: " in line]
+
+
 def test_memory_without_end_is_a_warning(valkey):
     valkey.config_set("maxmemory", 0)
     valkey.config_set("maxmemory-policy", "noeviction")
@@ -386,6 +403,7 @@ INFO = {"redis_version": "7.4", "run_id": "a", "role": "master", "maxmemory": 1,
                 (INFO, None, "ok", "It keeps nothing on disk as far as it tells, and querycache"),
             ]
         ),
+        (server._eviction(INFO | {"maxmemory_policy": "cache"}), "ok", "Its policy of eviction is"),
     ],
 )
 def test_servers_that_the_tests_do_not_have(finding, status, about):
@@ -512,6 +530,26 @@ def test_what_may_read_the_uncommitted_is_a_warning(monkeypatch):
     (line,) = lines_about("database")
     assert line.startswith("warning  database default: SQLite ")
     assert line.endswith('Set "OPTIONS": {"isolation_level": "read committed"}.')
+
+
+def test_an_isolation_level_in_the_options_is_not_guessed(using, routed, monkeypatch):
+    if using != "postgresql":
+        pytest.skip("it has no such options")
+    routed(using)
+    connection, told = (
+        connections[using],
+        {"options": "-c default_transaction_isolation=serializable"},
+    )
+    connection.close()
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "OPTIONS", told)
+        (line,) = lines_about("database")
+    connection.close()
+    assert re.match(
+        r"ok +database postgresql: PostgreSQL [\d.]+, the isolation level that it is told: reads "
+        r"are cached, but not in transactions, since these read a snapshot\.",
+        line,
+    )
 
 
 def test_a_database_that_does_not_answer_is_a_problem(monkeypatch):

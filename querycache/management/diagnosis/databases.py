@@ -1,6 +1,7 @@
 """Looks at the databases that opted-in models are read from."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from django.db import connections, router
 
@@ -50,16 +51,19 @@ _CHOICES = (router.db_for_read, router.db_for_write)
 
 
 def _introduction(connection: BaseDatabaseWrapper) -> str:
+    """Return what a database is called, its version, and its isolation level as far as known."""
     connection.ensure_connection()
-    version = ".".join(map(str, connection.get_database_version()))
+    version = ""
+    with suppress(NotImplementedError):  # that of a backend of others
+        version = " " + ".".join(map(str, connection.get_database_version()))
     level = getattr(connection, "isolation_level", None)
     if connection.vendor == "sqlite":
         isolation = "SERIALIZABLE"
-    elif level is None:
-        isolation = "its default isolation level"
+    elif level is None or "isolation" in str(connection.settings_dict["OPTIONS"].get("options")):
+        isolation = "the isolation level that it is told"
     else:
         isolation = (getattr(level, "name", None) or str(level)).upper().replace("_", " ")
-    return f"{connection.display_name} {version}, {isolation}"
+    return f"{connection.display_name}{version}, {isolation}"
 
 
 def _transactions(about: str, text: str, connection: BaseDatabaseWrapper) -> Finding:

@@ -56,7 +56,9 @@ def findings() -> Iterator[Finding]:
         yield problem("protocol", f"{difference}.", _HINT)
     except Exception as error:  # noqa: BLE001  StoreFailed, or what a writer's client raises
         yield problem(
-            "protocol", f"The store failed in the middle of it: {reason_of(error)}.", "Try again."
+            "protocol",
+            f"The store failed in the middle of it: {reason_of(error.__cause__ or error)}.",
+            "See what is found of it above, and try again.",
         )
     else:
         yield ok(

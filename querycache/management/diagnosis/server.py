@@ -39,6 +39,13 @@ def findings(alias: str) -> Iterator[Finding]:
     yield from _persistence(info, _saves(client))
 
 
+def has_answered(error: BaseException) -> bool:
+    """Say whether an error is the answer of a server, which is there and refuses something."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError)
+
+
 def _version(info: Info) -> Finding:
     is_valkey = "valkey_version" in info
     name = "Valkey" if is_valkey else "Redis"
@@ -95,9 +102,15 @@ def _eviction(info: Info) -> Finding:
             f"It evicts anything ({policy}), fences and popular entries too; {evicted}.",
             _ADVICE,
         )
+    if by not in _ORDERS:
+        return ok("server", f"Its policy of eviction is not known here ({policy}); {evicted}.")
     what = "any key" if kind == "allkeys" else "only keys with a TTL, as all of querycache have,"
-    used = "most rarely" if by == "lfu" else "least recently"
-    return ok("server", f"It evicts {what} used {used} ({policy}), which is safe; {evicted}.")
+    return ok(
+        "server", f"It evicts {what} used {_ORDERS[by]} ({policy}), which is safe; {evicted}."
+    )
+
+
+_ORDERS: Final = {"lru": "least recently", "lfu": "most rarely"}
 
 
 def _saves(client: Any) -> bool | None:

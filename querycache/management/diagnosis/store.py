@@ -47,11 +47,7 @@ def findings() -> Generator[Finding, None, bool]:
         return False
     seconds = _seconds_of_a_look()
     if isinstance(seconds, StoreFailed):
-        yield problem(
-            "store",
-            f"It does not answer: {reason_of(seconds.__cause__ or seconds)}.",
-            "Until it does, queries go to the database. Is the server running, is LOCATION right?",
-        )
+        yield from _failure(alias, store, seconds.__cause__ or seconds)
         return False
     yield _speed(seconds)
     yield _fences(store, is_of_this_process=isinstance(cache, LocMemCache))
@@ -88,6 +84,22 @@ def _seconds_of_a_look() -> float | StoreFailed:
     except StoreFailed as error:
         return error
     return median(tries)
+
+
+def _failure(alias: str, store: Store, error: BaseException) -> Iterator[Finding]:
+    if isinstance(store, RedisStore) and server.has_answered(error):
+        yield problem(
+            "store",
+            f"It refuses a look: {reason_of(error)}.",
+            "Until it does not, queries go to the database. See what is found of the server.",
+        )
+        yield from server.findings(alias)
+        return
+    yield problem(
+        "store",
+        f"It does not answer: {reason_of(error)}.",
+        "Until it does, queries go to the database. Is the server running, and is LOCATION right?",
+    )
 
 
 def _speed(seconds: float) -> Finding:
