@@ -17,6 +17,7 @@ from querycache.management.commands.querycache import Command
 from querycache.management.diagnosis import databases, protocol, server, store, versions
 from querycache.management.secrets import masked, reason_of
 from querycache.stores.base import new_token, released
+from querycache.transactions import state_of
 from tests import servers
 from tests.commands import outcome_of_reading, run
 from tests.dead_stores import use_dead_store
@@ -202,6 +203,20 @@ def test_a_locmem_cache_is_of_this_process_and_has_to_be_large_enough(use_cache)
     assert not [line for line in lines_about("store") if "values" in line]
 
 
+def test_names_may_have_quotes_and_emoji(settings):
+    alias, location = 'it\'s a "cache"', 'it\'s "here" 🩺'
+    locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": location}
+    settings.CACHES = {**settings.CACHES, alias: locmem}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": alias}
+    lines = run("doctor").splitlines()
+
+    assert lines_about("store")[0] == (
+        f"ok       store: CACHES[{alias!r}] is django.core.cache.backends.locmem.LocMemCache at "
+        f"{location}."
+    )
+    assert PROTOCOL in lines
+
+
 def test_a_slow_store_is_a_warning(monkeypatch):
     ticks = iter(range(1000))
     monkeypatch.setattr(store, "perf_counter", lambda: next(ticks) * 0.0051)
@@ -307,6 +322,22 @@ def test_the_writer_has_a_connection_of_its_own(settings, monkeypatch):
     run("doctor")
     assert len(clients["writer"]) == 1
     assert clients["reader"].isdisjoint(clients["writer"])
+
+
+def test_what_the_writer_writes_into_a_table_is_nobodys_change(settings, monkeypatch):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "db"}
+    elsewhere, covered = protocol._elsewhere, []
+
+    def look_at(store: Any, work: Callable[[], int | None]) -> int | None:
+        def run_and_look() -> int | None:
+            covered.append(state_of(connections[store.using]).covered)
+            return work()
+
+        return elsewhere(store, run_and_look)
+
+    monkeypatch.setattr(protocol, "_elsewhere", look_at)
+    run("doctor")
+    assert covered == [True] * 4
 
 
 # The server ---------------------------------------------------------------------------------------

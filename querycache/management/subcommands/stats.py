@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from time import monotonic, sleep, strftime
 from typing import Any, Final
@@ -64,10 +65,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("not a number of seconds above 0")
-    return seconds
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
 
 
 def run(command: BaseCommand, *, json: bool, watch: float | None, **options: Any) -> None:
@@ -75,7 +77,8 @@ def run(command: BaseCommand, *, json: bool, watch: float | None, **options: Any
         try:
             _watch(command, watch)
         except KeyboardInterrupt:
-            command.stdout.write()  # after the ^C of the terminal
+            if is_terminal(command.stdout):
+                command.stdout.write()  # after the ^C that it shows
         except BrokenPipeError:  # who read it has seen enough; nothing is to be flushed at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
@@ -139,10 +142,9 @@ def as_json(stats: Stats) -> str:
         "cache": get_config().cache,
         "models": {label: values(counts) for label, counts in stats.models.items()},
         "total": values(stats.total),
-        "incidents": stats.incidents,
-        "late_writes": stats.late_writes,
     }
-    return json.dumps(document, indent=2)
+    of_no_model = {name: count for name, count in asdict(stats).items() if name != "models"}
+    return json.dumps(document | of_no_model, indent=2)
 
 
 # --watch ------------------------------------------------------------------------------------------
@@ -191,10 +193,11 @@ def _table_of_rates(before: Stats, now: Stats, seconds: float) -> list[tuple[str
     def grown(label: str, counts: ModelStats, name: str) -> int:
         return int(getattr(counts, name) - getattr(earlier.get(label, _NOTHING), name))
 
+    def busyness(row: tuple[str, ModelStats]) -> tuple[int, int]:
+        return grown(*row, "reads"), row[1].reads
+
+    busiest = sorted(now.models.items(), key=busyness, reverse=True)
     table = [("model", "reads", "hit rate", *(f"{name}/s" for name in RATES))]
-    busiest = sorted(
-        now.models.items(), key=lambda row: grown(row[0], row[1], "reads"), reverse=True
-    )
     for label, counts in [("total", now.total), *busiest]:
         rates = (_rate(grown(label, counts, name), seconds) for name in RATES)
         table.append((label, COLUMNS["reads"](counts), _hit_rate(counts), *rates))
