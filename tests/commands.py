@@ -39,6 +39,22 @@ def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_program_for_a_line(*arguments: str) -> tuple[str, str, int]:
+    """Run the command as before ``| head -1``; return the line, what it complains of, its code."""
+    with subprocess.Popen(
+        command_line(*arguments),
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        process.stdout.close()
+        return line, process.stderr.read(), process.wait(60)
+
+
 @contextlib.contextmanager
 def on_terminal(
     *arguments: str, **environment: str

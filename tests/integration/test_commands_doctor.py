@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from io import StringIO
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connections
 from django_redis import get_redis_connection
 
+from querycache import generations
 from querycache.management.commands.querycache import Command
 from querycache.management.diagnosis import databases, protocol, server, store, versions
 from querycache.management.secrets import masked, reason_of
@@ -175,6 +177,11 @@ def test_a_dead_store_is_a_problem(settings, monkeypatch):
     assert found.startswith("store: It does not answer: ")
     assert "Connection refused" in found
     assert found.endswith(" Is the server running, and is LOCATION right?")
+
+
+def test_a_store_that_has_just_failed_is_asked_again(monkeypatch):
+    monkeypatch.setattr(generations, "_failed_at", monotonic())
+    assert PROTOCOL in run("doctor").splitlines()
 
 
 def test_a_store_that_cannot_be_made_is_a_problem(use_cache):

@@ -14,7 +14,7 @@ from querycache.management import terminal
 from querycache.management.subcommands import stats
 from querycache.management.terminal import Line, Redrawn, cut, one_line
 from querycache.stats import statistics
-from tests.commands import on_terminal, outcome_of_reading, run
+from tests.commands import on_terminal, outcome_of_reading, run, run_program_for_a_line
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author, Tag
 
@@ -162,6 +162,12 @@ def test_a_terminal_is_redrawn_until_ctrl_c_and_that_is_no_failure():
     assert second.rpartition("\n")[2] == f"\x1b[{second.count(chr(10))}F"
     assert first.rpartition("\n")[2] == f"\x1b[{height}F"
     assert height < 24
+
+
+def test_it_ends_when_nobody_reads_it_any_more():
+    line, errors, code = run_program_for_a_line("stats", "--watch", "0.01")
+    assert line.endswith(", every 0.01 s until Ctrl-C\n")
+    assert (errors, code) == ("", 141)
 
 
 # Lines of a terminal ------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from typing import Any
+import sys
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -12,6 +13,9 @@ from querycache.management.expressions import NotUnderstood
 from querycache.management.secrets import reason_of
 from querycache.management.subcommands import SUBCOMMANDS
 from querycache.management.subcommands.base import Subcommand
+
+_UNREAD: Final = 141
+"""The exit code of a program that was ended by SIGPIPE, as shells have it."""
 
 
 class Command(BaseCommand):
@@ -55,3 +59,6 @@ class Command(BaseCommand):
             reason = reason_of(error.__cause__ or error)
             message = f"the cache '{get_config().cache}' does not answer: {reason}"
             raise CommandError(message) from error
+        except BrokenPipeError:  # who read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+            sys.exit(_UNREAD)

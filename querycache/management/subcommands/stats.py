@@ -3,8 +3,6 @@
 import argparse
 import json
 import math
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -79,8 +77,6 @@ def run(command: BaseCommand, *, json: bool, watch: float | None, **options: Any
         except KeyboardInterrupt:
             if is_terminal(command.stdout):
                 command.stdout.write()  # after the ^C that it shows
-        except BrokenPipeError:  # who read it has seen enough; nothing is to be flushed at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     stats = get_stats()
     if json:
