@@ -19,10 +19,8 @@ def findings() -> Iterator[Finding]:
         about = f"database {alias}"
         try:
             connection = connections[alias]
-            state = state_of(connection)
-            # These statements are not the project's: nobody need look at what they change.
-            text = state.cover(_introduction, connection)
-            state.database(connection)
+            text = _introduction(connection)
+            state_of(connection).database(connection)
         except Uncacheable as refusal:
             yield problem(
                 about,
