@@ -13,7 +13,9 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
 
 from querycache.conf import get_config
+from querycache.exceptions import StoreFailed
 from querycache.options import Config
+from querycache.stores import get_store
 
 
 def register() -> None:
@@ -46,7 +48,13 @@ def _check_cache(config: Config) -> Iterator[checks.CheckMessage]:
         message = f"QUERYCACHE['CACHE'] is {config.cache!r}, which is not in CACHES."
         yield checks.Error(message, hint=hint, id="querycache.E010")
         return
-    cache = caches[config.cache]
+    try:
+        get_store()
+        cache = caches[config.cache]
+    except StoreFailed as error:
+        hint = "Queries go to the database. See BACKEND, LOCATION and OPTIONS of this cache."
+        yield checks.Error(f"{error}.", hint=hint, id="querycache.E025")
+        return
     if isinstance(cache, DummyCache):
         yield checks.Warning(
             f"CACHES[{config.cache!r}] is a DummyCache: nothing is ever cached.",

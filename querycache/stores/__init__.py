@@ -20,13 +20,18 @@ def get_store() -> Store:
     """
     Return the store over the cache that ``QUERYCACHE["CACHE"]`` names.
 
-    Raises ``StoreFailed`` if there is no such cache, which ``manage.py check`` reports.
+    Raises ``StoreFailed`` if there is no such cache, or if nothing can be made of its settings,
+    which ``manage.py check`` reports.
     """
     alias = get_config().cache
     try:
         client = client_of(alias)
     except InvalidCacheBackendError as error:
         raise StoreFailed(str(error)) from error
+    except Exception as error:  # noqa: BLE001  of any client
+        # Not its text, and no trace: that of a LOCATION may have a part of the password in it.
+        kind = type(error).__name__
+        raise StoreFailed(f"CACHES[{alias!r}] cannot be used: {kind}. See its LOCATION") from None
     store = DjangoStore(alias) if client is None else RedisStore(alias, client)
     # Two threads may be here at once, and are given one: it knows which releases are unsettled.
     return _stores.setdefault(alias, store)

@@ -1,16 +1,13 @@
 """``manage.py querycache``: what it prints, how it fails, and what it refuses to run."""
 
 import json
-import os
-import subprocess
-import sys
-from io import StringIO
+import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import caches
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 import querycache
 from querycache import debts, generations
@@ -18,36 +15,11 @@ from querycache.counting import statistics
 from querycache.exceptions import Reason
 from querycache.management.expressions import EXPRESSIONS, METHODS, NotUnderstood, queryset_from
 from querycache.management.figures import human_duration, percentage
-from querycache.recorder import record_reads
+from tests.commands import on_terminal, outcome_of_reading, run, run_program
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author, Book
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def run(*arguments: str) -> str:
-    output = StringIO()
-    call_command("querycache", *arguments, stdout=output, no_color=True)
-    return output.getvalue()
-
-
-def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as from a shell, for its exit code."""
-    return subprocess.run(
-        # Where the tests found no Valkey, checks would complain of the LocMemCache.
-        [sys.executable, "-m", "django", "querycache", "--skip-checks", *arguments],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def outcome_of_reading(queryset: Any) -> str:
-    with record_reads() as reads:
-        list(queryset.all())
-    return reads[0].outcome
 
 
 @pytest.fixture
@@ -61,10 +33,12 @@ def dead_store(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        ([], "{flush,invalidate,stats,explain}"),
+        ([], "{flush,invalidate,stats,explain,doctor,warm}"),
         (["flush"], "manage.py querycache flush shop.Product"),
         (["stats"], "manage.py querycache stats --json"),
         (["explain"], 'manage.py querycache explain "shop.Product.objects.filter'),
+        (["doctor"], "manage.py querycache doctor --json"),
+        (["warm"], "manage.py querycache warm --host shop.example.com --from warm.txt"),
     ],
 )
 def test_help_has_examples(arguments, shown):
@@ -86,6 +60,10 @@ def test_help_has_examples(arguments, shown):
         (["explain", "testapp.Author.objects.all()"], 0),
         (["explain", "testapp.Secret.objects.all()"], 0),
         (["explain", "nonsense"], 1),
+        (["doctor"], 0),
+        (["warm", "tests.nothing"], 1),
+        (["warm"], 2),
+        (["stats", "--watch", "0"], 2),
         (["nonsense"], 2),
         ([], 2),
     ],
@@ -97,6 +75,27 @@ def test_exit_codes(arguments, code):
     assert bool(done.stderr) == bool(code)
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "is_coloured"),
+    [
+        ({}, [], True),
+        ({}, ["--no-color"], False),
+        ({"NO_COLOR": "1"}, [], False),
+        ({"NO_COLOR": ""}, [], True),
+        ({"NO_COLOR": "1"}, ["--force-color"], True),
+    ],
+)
+def test_colours_are_for_terminals_that_want_them(environment, options, is_coloured):
+    # It writes in colour to standard output and to standard error.
+    with on_terminal(*options, "warm", "nothing", **environment) as (_, pieces):
+        output = "".join(pieces)
+
+    colours = re.findall(r"\x1b\[[0-9;]+m\S+", output)
+    shown = ["\x1b[31;1mfailed\x1b[0m", "\x1b[31;1mCommandError:"]
+    assert [colour for colour in colours if "31" in colour] == shown * is_coloured
+    assert bool(colours) == is_coloured
 
 
 # flush --------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """How QUERYCACHE is read: patterns, options, and what check says of mistakes."""
 
+import traceback
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ from django.core.management.base import SystemCheckError
 
 from querycache.checks import check_settings
 from querycache.conf import get_config, read_settings
+from querycache.exceptions import StoreFailed
 from querycache.options import DEFAULT_TTL
+from querycache.stores import get_store
 from tests.testapp import models
 
 
@@ -251,3 +254,22 @@ def test_a_table_of_two_models_has_no_scopes(monkeypatch):
     config = read_settings({"MODELS": {"testapp.*": {}}})
     assert "testapp_author" in config.tables
     assert "testapp_author" not in config.scopes
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://:se/cret@host:1/0"},
+        {"BACKEND": "not.installed.Cache"},
+    ],
+)
+def test_a_cache_of_which_nothing_can_be_made_is_reported_and_fails_as_others_do(cache, settings):
+    settings.CACHES = {**settings.CACHES, "own": cache}
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "own"}
+    (message,) = check_settings()
+    assert message.id == "querycache.E025"
+    with pytest.raises(StoreFailed) as failure:
+        get_store()
+    trace = "".join(traceback.format_exception(failure.value))
+    assert "cret" not in trace
+    assert "'se'" not in trace
