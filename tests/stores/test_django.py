@@ -13,7 +13,7 @@ from querycache.exceptions import StoreFailed
 from querycache.stores import DjangoStore
 from querycache.stores.base import FENCE_SECONDS
 from tests import servers
-from tests.stores.conformance import StoreConformance, is_token
+from tests.stores.conformance import StoreConformance, add, is_token
 
 
 class DjangoConformance(StoreConformance):
@@ -157,3 +157,26 @@ class TestMemcached(DjangoConformance):
     def test_it_says_that_it_counts_and_does_not_fence_strictly(self, store):
         assert store.supports_atomic_count
         assert not store.supports_atomic_fence
+
+    def test_whoever_counts_waits_for_another_process_that_does(self, store, group, monkeypatch):
+        cache, waited = caches["memcached"], []
+        cache.set("querycache:s:lock", b"", 60)
+
+        def sleep(seconds):
+            waited.append(seconds)
+            cache.delete("querycache:s:lock")
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        add(store, group, hits=1)
+        assert len(waited) == 1
+        assert store.read_counts(group) == [{"hits": 1}]
+
+    def test_a_process_that_died_while_it_counted_holds_nobody_up(self, store, group, monkeypatch):
+        caches["memcached"].set("querycache:s:lock", b"", 60)
+        now = time.monotonic()
+        clock = iter([now, now + 1, now + 1, now + 3])
+        monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+        naps = iter(range(5))
+        monkeypatch.setattr(time, "sleep", lambda seconds: next(naps))
+        add(store, group, hits=1)
+        assert store.read_counts(group) == [{"hits": 1}]
