@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Avg, Count, F, Max, Min
+from django.db.models.functions import Now
 
 from tests.benchmarks.shop.models import Category, Note, Product
 
@@ -70,6 +71,11 @@ def new_text(number: int) -> Any:
 
 def other(number: int) -> Any:
     return Note.objects.get(pk=1 + number % IN_TURN)
+
+
+def refused(number: int) -> Any:
+    """Of a model that is opted in, and never cached."""
+    return Product.objects.filter(created__lte=Now()).get(pk=1 + number % IN_TURN)
 
 
 def save(number: int) -> Any:
@@ -132,7 +138,7 @@ CASES: dict[str, Callable[[int], Any]] = {
     function.__name__: function
     for function in (
         get, list_20, list_200, select_related, prefetch, count, values, annotate, miss, other,
-        save, update, page,
+        refused, save, update, page,
     )
 }  # fmt: skip
 BEFORE: dict[str, Callable[[], None]] = {"save": before_a_write, "update": before_a_write}

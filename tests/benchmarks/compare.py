@@ -63,6 +63,7 @@ ROWS = {
     "page": Row("page of ten queries", "page", Goal(1 / 1.5, 1 / 2.5), warm=300, times=10),
     "miss": Row("miss, list of 20", "miss", Goal(of_none=1.25)),
     "other": Row("get(pk), not opted in", "other", Goal(of_none=1.02)),
+    "refused": Row("get(pk), not cacheable", "other", Goal(of_none=1.02)),
     "save": Row("save()", "write", times=10),
     "update": Row("update()", "write", times=10),
 }
