@@ -85,6 +85,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._publishing = threading.RLock()  # who is told of an outage may ask for statistics
         self._thread: threading.Thread | None = None
+        self._published = 0.0
 
     def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:
         """
@@ -169,9 +170,15 @@ class Statistics:
             if self._in_background():
                 self.publish()
 
+    def publish_if_due(self) -> None:
+        """Publish what was counted, unless that was done within the last second."""
+        if time.monotonic() - self._published >= PUBLISH_SECONDS:
+            self.publish()
+
     def publish(self) -> bool:
         """Publish what was counted; say whether nothing is left to publish."""
         with self._publishing:  # so that a process that ends waits for what is under way
+            self._published = time.monotonic()
             with self._lock:  # not while the store is asked: whoever counts must not wait for it
                 self._add_up()
                 sums, self._sums = self._sums, {}

@@ -151,7 +151,7 @@ def _watch_connection(connection: BaseDatabaseWrapper) -> None:
 
 def _request_finished(**kwargs: Any) -> None:
     if not counts.counts_in_background():
-        statistics.publish()
+        statistics.publish_if_due()
 
 
 _connected: list[tuple[Any, type[Model]]] = []

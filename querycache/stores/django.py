@@ -119,28 +119,25 @@ class DjangoStore(Store):
             raise StoreFailed(f"{type(self._cache).__name__} did not set {name}")
 
     def publish(self, batch: Batch) -> int:
-        size = 0
+        names = [group.name for group in batch.groups]
         with self._counting():
-            for group in batch.groups:
-                counts = self._dict(group.name)
+            *found, texts = self._dicts(*names, _TEXTS)
+            for group, counts in zip(batch.groups, found, strict=True):
                 for name, amount in group.counts.items():
                     counts[name] = counts.get(name, 0) + amount
                 self._cache.set(_STATISTICS + group.name, counts, group.ttl)
-                if group.name == QUERIES:
-                    size = len(counts)
             if batch.texts:
-                texts = self._dict(_TEXTS) | batch.texts
-                self._cache.set(_STATISTICS + _TEXTS, texts, KEPT_SECONDS)
+                self._cache.set(_STATISTICS + _TEXTS, texts | batch.texts, KEPT_SECONDS)
             if batch.events:
                 events = [*reversed(batch.events), *self.read_events()][:MOST_EVENTS]
                 self._cache.set(_STATISTICS + _EVENTS, events, KEPT_SECONDS)
-        return size
+        return len(dict(zip(names, found, strict=True)).get(QUERIES, ()))
 
     def read_counts(self, *groups: str) -> list[dict[str, int]]:
-        return [self._dict(name) for name in groups]
+        return self._dicts(*groups)
 
     def read_texts(self, names: Sequence[str]) -> dict[str, bytes]:
-        texts = self._dict(_TEXTS)
+        (texts,) = self._dicts(_TEXTS)
         return {name: texts[name] for name in names if name in texts}
 
     def read_events(self) -> list[bytes]:
@@ -150,14 +147,15 @@ class DjangoStore(Store):
     def drop(self, counters: Sequence[str], texts: Sequence[str]) -> None:
         with self._counting():
             for group, names in ((QUERIES, counters), (_TEXTS, texts)):
-                left = self._dict(group)
+                (left,) = self._dicts(group)
                 for name in names:
                     left.pop(name, None)
                 self._cache.set(_STATISTICS + group, left, KEPT_SECONDS)
 
-    def _dict(self, name: str) -> dict[str, Any]:
-        found = self._cache.get(_STATISTICS + name)
-        return found if isinstance(found, dict) else {}
+    def _dicts(self, *names: str) -> list[dict[str, Any]]:
+        found = self._cache.get_many([_STATISTICS + name for name in names])
+        values = [found.get(_STATISTICS + name) for name in names]
+        return [value if isinstance(value, dict) else {} for value in values]
 
     @contextmanager
     def _counting(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 
 import querycache
+from querycache import counting
 from querycache.counting import statistics
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Secret
@@ -120,17 +121,23 @@ def test_what_is_not_opted_in_is_not_counted():
     assert "testapp.Secret" not in querycache.get_stats().models
 
 
-def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(settings):
+def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(settings, monkeypatch):
     """On SQLite, a write of the thread would make a transaction fail that is about to write."""
     settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "db"}
     before = counted()
     statistics.count("testapp.Author", "uncached")
     assert not statistics._in_background()
+    now = counting.time.monotonic() + counting.PUBLISH_SECONDS
+    monkeypatch.setattr(counting.time, "monotonic", lambda: now)
     request_finished.disconnect(close_old_connections)
     try:
         request_finished.send(None)
+        assert not statistics._queue
+        assert not statistics._sums
+        statistics.count("testapp.Author", "uncached")
+        request_finished.send(None)  # within a second
+        assert len(statistics._queue) == 1
     finally:
         request_finished.connect(close_old_connections)
-    assert not statistics._queue
-    assert not statistics._sums
+    statistics._queue.clear()
     assert difference(counted(), before)["bypasses"] == 1

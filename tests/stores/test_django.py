@@ -1,6 +1,7 @@
 """Every backend of Django's cache framework is a store."""
 
 import time
+from itertools import chain, repeat
 
 import pytest
 from django.core.cache import caches
@@ -174,7 +175,7 @@ class TestMemcached(DjangoConformance):
     def test_a_process_that_died_while_it_counted_holds_nobody_up(self, store, group, monkeypatch):
         caches["memcached"].set("querycache:s:lock", b"", 60)
         now = time.monotonic()
-        clock = iter([now, now + 1, now + 1, now + 3])
+        clock = chain([now, now + 1, now + 1], repeat(now + 3))
         monkeypatch.setattr(time, "monotonic", lambda: next(clock))
         naps = iter(range(5))
         monkeypatch.setattr(time, "sleep", lambda seconds: next(naps))
