@@ -68,17 +68,22 @@ class Statistics:
     def __init__(self) -> None:
         self._sink: Sink | None = None
         self._in_background: Callable[[], bool] = bool
+        self._described: Memory[str, bytes] = Memory(_MOST_TEXTS)
         self._begin()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
         atexit.register(self.publish)
 
     def _begin(self) -> None:
-        """Begin with nothing counted and no thread: also in a child, which has not its parent's."""
+        """
+        Begin with nothing counted and no thread: also in a child, which has not its parent's.
+
+        But what its queries are, it knows from its parent, as it knows their plans.
+        """
         self._queue: deque[tuple[_Key, int, int]] = deque()
         self._sums: dict[_Key, list[int]] = {}
         self._texts: dict[str, bytes] = {}
-        self._described: Memory[str, bytes] = Memory(_MOST_TEXTS)
+        self._described = self._described.copy()
         self._told: dict[str, float] = {}
         """When the store was told of a query, by ``monotonic()``: it may have forgotten since."""
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MOST_EVENTS)

@@ -1,7 +1,7 @@
 """A bounded memory of what was worked out once."""
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -11,11 +11,15 @@ V = TypeVar("V")
 class Memory(Generic[K, V]):
     """Forgets the oldest first. Reading takes no lock: ``get`` is that of the dict itself."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, values: Mapping[K, V] | None = None) -> None:
         self._size = size
-        self._values: dict[K, V] = {}
+        self._values: dict[K, V] = dict(values or {})
         self._lock = threading.Lock()
         self.get = self._values.get
+
+    def copy(self) -> "Memory[K, V]":
+        """Return another that remembers the same, whoever may hold the lock of this one."""
+        return Memory(self._size, self._values)
 
     def put(self, key: K, value: V) -> None:
         """Remember a value."""

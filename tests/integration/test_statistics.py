@@ -114,6 +114,19 @@ def test_a_forked_child_counts_for_itself():
     assert difference(counted(), before)["bypasses"] == 1
 
 
+def test_a_forked_child_knows_what_the_queries_of_its_parent_are():
+    own = counting.Statistics()
+    own.describe("q", {"sql": "SELECT 1"})
+    child = os.fork()
+    if child == 0:
+        batches = []
+        own.connect(batches.append)
+        own.count("testapp.Author", "misses", "q")
+        own.publish()
+        os._exit(0 if batches[0].texts == {"q": b'{"sql": "SELECT 1"}'} else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_what_is_not_opted_in_is_not_counted():
     with record_reads() as reads:
         list(Secret.objects.all())
