@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,8 @@ def on_terminal(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        # Whoever runs in the background of a shell has been told to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         os.close(theirs)
         try:
