@@ -140,10 +140,11 @@ def watch_reads(register: Register) -> None:
             dawdle(READER_PAUSE)
         return found
 
-    def watched_fill(*arguments: Any, **options: Any) -> None:
+    def watched_fill(*arguments: Any, **options: Any) -> int:
         dawdle(READER_PAUSE)
-        fill(*arguments, **options)
+        size = fill(*arguments, **options)
         register.fills[_here.slot] += 1
+        return size
 
     generations.look, generations.fill = watched_look, watched_fill
 
