@@ -47,6 +47,8 @@ class Chart:
     shapes: Sequence[Shape]
     bands: Sequence[Band]
     is_empty: bool
+    hangs: bool = False
+    """Whether something is below zero."""
 
 
 class Axis(NamedTuple):
@@ -133,7 +135,7 @@ def _bars(
     about = "; ".join(f"{shape.label}: {shape.total}" for shape in shapes)
     return Chart(
         name, title, about, write(top), write(bottom), f"{zero:.1f}", shapes,
-        list(_bands(texts)), not any(sums),
+        list(_bands(texts)), not any(sums), bottom < 0,
     )  # fmt: skip
 
 

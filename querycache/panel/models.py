@@ -135,7 +135,7 @@ COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "saved_seconds",
         gettext_lazy("Net benefit"),
         _count("saved_seconds"),
-        _shown(wording.duration, "saved_seconds"),
+        lambda row: Cell(wording.benefit(row.counts)),
         about=gettext_lazy("Database time saved, less the time of the hits"),
     ),
 )

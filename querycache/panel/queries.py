@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from querycache import reports
@@ -109,7 +110,7 @@ COLUMNS: Final[tuple[Column[QueryStats], ...]] = (
         "saved_seconds",
         gettext_lazy("Time saved"),
         lambda row: row.saved_seconds,
-        lambda row: Cell(wording.duration(row.saved_seconds)),
+        lambda row: Cell(wording.benefit(row)),
         about=gettext_lazy("Database time saved, less the time of the hits"),
     ),
 )
@@ -193,7 +194,12 @@ def detail(name: str) -> dict[str, Any] | None:
         "sql": wording.pretty(text.sql, text.vendor),
         "ttl": wording.duration(text.ttl or None),
         "why_not": explanation(text),
-        "figures": listing.figures_of(query, COLUMNS),
+        "figures": [
+            *listing.figures_of(query, COLUMNS),
+            Figure(_("Hit rate"), wording.hit_rate(query), ""),
+            Figure(_("Fills"), wording.number(query.fills), ""),
+            Figure(_("Served unasked"), wording.number(query.unasked), ""),
+        ],
         "reasons": [
             (reason, Reason(reason).explanation, wording.number(number))
             for reason, number in sorted(query.reasons.items(), key=lambda item: -item[1])

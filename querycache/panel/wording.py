@@ -17,7 +17,8 @@ from querycache.management.figures import human_duration, percentage
 from querycache.stats import Counts
 
 NOTHING: Final = "–"
-_EXCERPT: Final = 240
+_EXCERPT: Final = 200
+_LONG_LIST: Final = re.compile(r"(?:%s|NULL)(?:, (?:%s|NULL)){2,}")
 _LONG_COLUMNS: Final = 40
 _TOO_LONG_TO_FORMAT: Final = 20_000
 
@@ -52,6 +53,11 @@ def size(value: float | None) -> str:
             break
         value /= 1024
     return f"{number(value, 0 if unit == 'B' else 1)} {unit}"
+
+
+def benefit(counts: Counts | None) -> str:
+    """Return the database time that was saved, if anything was."""
+    return duration(counts.saved_seconds if counts and counts.hits else None)
 
 
 def hit_rate(counts: Counts | None) -> str:
@@ -95,6 +101,7 @@ def excerpt(statement: str) -> str:
     head, found, rest = statement.partition(" FROM ")
     if found and len(head) > _LONG_COLUMNS and head.startswith("SELECT "):
         statement = " ".join(["SELECT …", "FROM", rest])
+    statement = _LONG_LIST.sub("%s, …", statement)
     return statement if len(statement) <= _EXCERPT else f"{statement[:_EXCERPT]}…"
 
 
