@@ -19,12 +19,12 @@ from querycache.exceptions import Reason
 from querycache.stats import (
     QUERIES,
     ModelStats,
+    Queries,
     QueryStats,
     Resolution,
     Stats,
     Step,
     group_of,
-    queries_from,
     steps_until,
 )
 
@@ -52,9 +52,14 @@ def rates(steps: Sequence[Step], seconds: int) -> tuple[float, float]:
 
 def queries() -> list[QueryStats]:
     """Return the counts of all queries that are known, by text of SQL."""
+    return list(queries_by_name().values())
+
+
+def queries_by_name() -> Queries:
+    """Return the same by the name of each query; what is not asked for is not made."""
     statistics.publish()
     (counts,) = counters.read_counts(QUERIES)
-    return [query for query in queries_from(counts) if query.name]
+    return Queries(counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +120,13 @@ def _known(parsed: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def names_of_model(names: Iterable[str], label: str) -> set[str]:
+def names_of_model(names: Iterable[str], label: str) -> list[str]:
     """Return those of the names that stand for queries of a model."""
     sign = json.dumps({"model": label}).encode()[1:-1]  # so that few of many texts are parsed
     found = counters.read_texts(list(names))
-    return {
+    return [
         name for name, text in found.items() if sign in text and _parsed(text).get("model") == label
-    }
+    ]
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.http import urlencode
 
 Row = TypeVar("Row")
+Kept = TypeVar("Kept")
 
 _LONGEST_FILTER: Final = 200
 
@@ -101,13 +102,18 @@ def matches(text: str, *values: str) -> bool:
     return any(text in value.casefold() for value in values)
 
 
-def in_order(rows: Iterable[Row], columns: Iterable[Column[Row]], sort: str) -> list[Row]:
-    """Return the rows in the order that is asked for."""
+def in_order(
+    rows: Iterable[Row],
+    columns: Iterable[Column[Row]],
+    sort: str,
+    kept: Callable[[Row], Kept],
+) -> list[Kept]:
+    """Return what is to be ``kept`` of each row, in the order that is asked for."""
     (value,) = (each.value for each in columns if each.name == sort.removeprefix("-"))
-    found = [(value(row), row) for row in rows]
+    found = [(value(row), kept(row)) for row in rows]
     known = [pair for pair in found if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=sort.startswith("-"))
-    return [row for _, row in known] + [row for value, row in found if value is None]
+    return [each for _, each in known] + [each for value, each in found if value is None]
 
 
 def figures_of(row: Row, columns: Iterable[Column[Row]]) -> list[Figure]:

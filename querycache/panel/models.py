@@ -179,7 +179,7 @@ def chosen(
         for row in rows_of(stats, advice)
         if listing.matches(asked.text, row.label, row.table.options.pattern)
     ]
-    return asked, listing.in_order(rows, COLUMNS, asked.sort)
+    return asked, listing.in_order(rows, COLUMNS, asked.sort, lambda row: row)
 
 
 def not_opted_in(stats: Stats, text: str) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ from querycache.panel import listing, wording
 from querycache.panel.listing import Asked, Cell, Column, Figure
 from querycache.panel.models import by_number
 from querycache.reports import QueryText
-from querycache.stats import QueryStats
+from querycache.stats import Queries, QueryStats
 
 QUERIES_PER_PAGE: Final = 50
 
@@ -143,20 +143,18 @@ def known_models() -> list[str]:
 def page(request: HttpRequest) -> dict[str, Any]:
     """Return what the page of queries shows."""
     view, model, asked = asked_of(request)
-    found: list[QueryStats] = []
-    texts: dict[str, QueryText] = {}
+    lines: list[Line] = []
+    names: list[str] = []
     failure = None
     try:
-        found = [query for query in reports.queries() if query.bypasses or not view.only_bypassed]
-        if model:
-            names = reports.names_of_model([query.name for query in found], model)
-            found = [query for query in found if query.name in names]
-        found = listing.in_order(found, COLUMNS, asked.sort)
-        shown = listing.page_of(found, request, QUERIES_PER_PAGE)
-        texts = reports.texts_of(query.name for query in shown)
+        known = reports.queries_by_name()
+        names = _names(known, view, model, asked.sort)
+        shown = listing.page_of(names, request, QUERIES_PER_PAGE)
+        texts = reports.texts_of(shown)
+        lines = [_line(known[name], texts[name]) for name in shown]
     except StoreFailed as error:
         failure = str(error)
-        shown = listing.page_of([], request, QUERIES_PER_PAGE)
+        shown = listing.page_of(names, request, QUERIES_PER_PAGE)
     return {
         "failure": failure,
         "view": view,
@@ -169,9 +167,17 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "headings": listing.headings(COLUMNS, asked),
         "orders": listing.orders(COLUMNS),
         "rows": shown,
-        "lines": [_line(query, texts.get(query.name, QueryText())) for query in shown],
-        "found": ngettext("%s query", "%s queries", len(found)) % wording.number(len(found)),
+        "lines": lines,
+        "found": ngettext("%s query", "%s queries", len(names)) % wording.number(len(names)),
     }
+
+
+def _names(known: Queries, view: View, model: str, sort: str) -> list[str]:
+    """Return the names of the queries that are asked for, in order."""
+    names = reports.names_of_model(known, model) if model else known
+    found = (known[name] for name in names)
+    chosen = (query for query in found if query.bypasses or not view.only_bypassed)
+    return listing.in_order(chosen, COLUMNS, sort, lambda query: query.name)
 
 
 def _line(query: QueryStats, text: QueryText) -> Line:
@@ -181,7 +187,7 @@ def _line(query: QueryStats, text: QueryText) -> Line:
 
 def detail(name: str) -> dict[str, Any] | None:
     """Return what the page of one query shows, None if it is not known. Raises ``StoreFailed``."""
-    query = next((each for each in reports.queries() if each.name == name), None)
+    query = reports.queries_by_name().get(name)
     text = reports.texts_of([name])[name]
     if query is None and not text.sql:
         return None
