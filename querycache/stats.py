@@ -231,7 +231,7 @@ class Queries(Mapping[str, QueryStats]):
         # In the order of the fields: by their names, it takes twice as long.
         counts = [column.get(name, 0) for column in self._columns]
         reasons = {each: column[name] for each, column in self._reasons.items() if name in column}
-        return QueryStats(*counts, reasons=reasons, name=name)  # type: ignore[misc]
+        return QueryStats(*counts, reasons=reasons, name=name)  # type: ignore[misc, arg-type]
 
     def __contains__(self, name: object) -> bool:
         return name in self._names

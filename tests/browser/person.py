@@ -1,6 +1,7 @@
 """A person who uses the admin in a browser, on a site with a strict Content-Security-Policy."""
 
 import base64
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,13 @@ class Admin:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 
+    def wait_for(self, selector: str) -> Any:
+        """Return an element as soon as it is there, and the page with it."""
+        wait = WebDriverWait(self.driver, 10)
+        element = wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
+        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        return element
+
     def prefer(self, scheme: str) -> None:
         """Let the system of the browser be "light" or "dark"."""
         wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
@@ -119,3 +127,44 @@ class Admin:
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         return pixels
+
+
+def pages(query: str) -> dict[str, str]:
+    """What there is to look at, by its name."""
+    return {
+        "overview": PANEL,
+        "overview-week": f"{PANEL}?span=week",
+        "models": MODELS,
+        "queries": QUERIES,
+        "queries-uncacheable": f"{QUERIES}?view=uncacheable",
+        "query": f"{QUERIES}{query}/",
+        "events": EVENTS,
+        "flush": FLUSH,
+        "flush-app": f"{FLUSH}app/testapp/",
+        "flush-query": f"{FLUSH}query/{query}/",
+    }
+
+
+def axe_script() -> str:
+    """Return the source of axe-core, nothing where its package is not there (Python 3.11)."""
+    spec = importlib.util.find_spec("axe_selenium_python")
+    if spec is None or spec.origin is None:
+        return ""
+    path = Path(spec.origin).parent / "node_modules" / "axe-core" / "axe.min.js"
+    return path.read_text(encoding="utf-8")
+
+
+def findings(admin: Admin, axe: str, selector: str = "html") -> list[str]:
+    """Return what axe-core finds in a part of the page that is serious."""
+    admin.run(axe)
+    violations = admin.driver.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run(arguments[0]).then(result => done(result.violations));",
+        selector,
+    )
+    return [
+        f"{each['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for each in violations
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]

@@ -1,8 +1,5 @@
 """The panel in the admin, as a person uses it: a real Chromium, a real store, a strict CSP."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from django.contrib.admin.models import LogEntry
 from selenium.webdriver.common.by import By
@@ -10,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 
 from demo_project.shop.models import Brand
 from querycache.recorder import record_reads
-from tests.browser.person import EVENTS, FLUSH, MODELS, PANEL, QUERIES, Admin
+from tests.browser.person import EVENTS, MODELS, PANEL, QUERIES, axe_script, findings, pages
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author
 
@@ -210,22 +207,6 @@ def test_an_object_is_invalidated_from_its_form(admin):
     ]
 
 
-def pages(query: str) -> dict[str, str]:
-    """What there is to look at, by its name."""
-    return {
-        "overview": PANEL,
-        "overview-week": f"{PANEL}?span=week",
-        "models": MODELS,
-        "queries": QUERIES,
-        "queries-uncacheable": f"{QUERIES}?view=uncacheable",
-        "query": f"{QUERIES}{query}/",
-        "events": EVENTS,
-        "flush": FLUSH,
-        "flush-app": f"{FLUSH}app/testapp/",
-        "flush-query": f"{FLUSH}query/{query}/",
-    }
-
-
 @pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
 def test_every_page_is_for_everybody(look, admin, busy):
     """No findings of axe that are serious; no sideways scrolling; a picture to look at."""
@@ -243,26 +224,3 @@ def test_every_page_is_for_everybody(look, admin, busy):
         if axe:
             found[name] = findings(admin, axe)
     assert {name: what for name, what in found.items() if what} == {}
-
-
-def axe_script() -> str:
-    """Return the source of axe-core, nothing where its package is not there (Python 3.11)."""
-    spec = importlib.util.find_spec("axe_selenium_python")
-    if spec is None or spec.origin is None:
-        return ""
-    path = Path(spec.origin).parent / "node_modules" / "axe-core" / "axe.min.js"
-    return path.read_text(encoding="utf-8")
-
-
-def findings(admin: Admin, axe: str) -> list[str]:
-    admin.run(axe)
-    violations = admin.driver.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run().then(result => done(result.violations));"
-    )
-    return [
-        f"{each['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for each in violations
-        if each["impact"] in {"serious", "critical"}
-        for node in each["nodes"]
-    ]
