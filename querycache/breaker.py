@@ -6,7 +6,7 @@ can be done without is then not asked for a while: to wait for a store in vain t
 """
 
 import logging
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 from django.db import connections
@@ -31,6 +31,11 @@ def forget_failure() -> None:
     """Ask again at once: another store may have taken the place of the one that failed."""
     global _failed_at  # noqa: PLW0603
     _failed_at = None
+
+
+def resting_since() -> float | None:
+    """Return the Unix time at which the store last failed, None if it has answered since."""
+    return None if _failed_at is None else time() - (monotonic() - _failed_at)
 
 
 def ask_unless_failing(method: str, *args: Any) -> Any:

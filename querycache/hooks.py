@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from django.apps import apps
 from django.core.signals import request_finished, setting_changed
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -82,6 +83,18 @@ _PROPERTIES: Final = (
     ("executescript", property(cursors.watched_executescript)),
     ("stream", property(cursors.watched_stream)),
 )
+
+
+def _methods() -> tuple[tuple[type, str, Wrap], ...]:
+    """Return what is wrapped: of the admin, too, where a project has it."""
+    if not apps.is_installed("django.contrib.admin"):
+        return _METHODS
+    from querycache._django.admin import ModelAdmin
+    from querycache.change_forms import wrap_render_change_form
+
+    return (*_METHODS, (ModelAdmin, "render_change_form", wrap_render_change_form))
+
+
 _UID: Final = "querycache"
 
 _replaced: list[tuple[type, str, Callable[..., Any] | None]] = []
@@ -94,7 +107,7 @@ def install() -> None:
     if _replaced:
         _settings_changed(setting="INSTALLED_APPS")  # the apps were made ready again
         return
-    for owner, name, wrap in _METHODS:
+    for owner, name, wrap in _methods():
         if hasattr(owner, name):
             # None stands for a method that is inherited, and is inherited again afterwards.
             _replaced.append((owner, name, owner.__dict__.get(name)))

@@ -5,7 +5,7 @@ Every function asks the store, and raises ``StoreFailed`` if it does not answer.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any, Final
@@ -19,12 +19,12 @@ from querycache.exceptions import Reason
 from querycache.stats import (
     QUERIES,
     ModelStats,
+    Queries,
     QueryStats,
     Resolution,
     Stats,
     Step,
     group_of,
-    queries_from,
     steps_until,
 )
 
@@ -52,9 +52,14 @@ def rates(steps: Sequence[Step], seconds: int) -> tuple[float, float]:
 
 def queries() -> list[QueryStats]:
     """Return the counts of all queries that are known, by text of SQL."""
+    return list(queries_by_name().values())
+
+
+def queries_by_name() -> Queries:
+    """Return the same by the name of each query; what is not asked for is not made."""
     statistics.publish()
     (counts,) = counters.read_counts(QUERIES)
-    return queries_from(counts)
+    return Queries(counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +93,40 @@ def texts_of(names: Iterable[str]) -> dict[str, QueryText]:
     texts = {}
     for name in names:
         text, died = found.get(name, {}), found.get(f"{name}:died", {})
-        known = {key: text[key] for key in _OF_TEXT if key in text}
+        example = found.get(f"{name}:parameters", {})
         texts[name] = QueryText(
-            **known,
-            died_of=str(died.get("reason", "")),
-            died_at=died.get("at"),
-            parameters=found.get(f"{name}:parameters", {}).get("values"),
+            **_known(text, _OF_TEXT),
+            **_known({"died_of": died.get("reason"), "died_at": died.get("at")}, _OF_DEATH),
+            **_known({"parameters": example.get("values")}, {"parameters": list}),
         )
     return texts
 
 
-_OF_TEXT: Final = ("sql", "vendor", "model", "tables", "ttl", "pattern", "reason", "detail")
+_OF_TEXT: Final = {
+    "sql": str, "vendor": str, "model": str, "tables": list, "ttl": (int, float), "pattern": str,
+    "reason": str, "detail": str,
+}  # fmt: skip
+_OF_DEATH: Final = {"died_of": str, "died_at": (int, float)}
+
+
+def _known(parsed: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is of the kind it should be: others may write into the store, too."""
+    found = {
+        name: parsed[name] for name, kind in kinds.items() if isinstance(parsed.get(name), kind)
+    }
+    return {
+        name: [str(each) for each in value] if isinstance(value, list) else value
+        for name, value in found.items()
+    }
+
+
+def names_of_model(names: Iterable[str], label: str) -> list[str]:
+    """Return those of the names that stand for queries of a model."""
+    sign = json.dumps({"model": label}).encode()[1:-1]  # so that few of many texts are parsed
+    found = counters.read_texts(list(names))
+    return [
+        name for name, text in found.items() if sign in text and _parsed(text).get("model") == label
+    ]
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
@@ -134,12 +162,17 @@ class Event:
 def events() -> list[Event]:
     """Return the last invalidations of all processes, the newest first."""
     statistics.publish()
-    names = Event.__dataclass_fields__.keys()
     found = [
-        Event(**{name: parsed[name] for name in names if name in parsed})
+        Event(**_known(parsed, _OF_EVENT))
         for parsed in map(_parsed, counters.read_events())
+        if parsed
     ]
     return sorted(found, key=lambda event: -event.at)
+
+
+_OF_EVENT: Final = {
+    "at": (int, float), "using": str, "tables": list, "rows": int, "causes": list, "site": str,
+}  # fmt: skip
 
 
 # Advice -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ there is one for each minute, quarter of an hour and two hours of what is shown 
 
 import enum
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from heapq import nsmallest
 from typing import Any, Final
@@ -205,12 +205,47 @@ class QueryStats(Counts):
     name: str = ""
 
 
+class Queries(Mapping[str, QueryStats]):
+    """
+    The counters of queries, put together again one by one as they are asked for.
+
+    There may be thousands, of which fifty are shown: as many objects would take longer to make, and
+    to be looked through by the garbage collector, than the store takes to answer.
+    """
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        columns: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for each, number in counts.items():
+            name, _, counted = each.rpartition(":")
+            if name:
+                columns[counted][name] = number
+        self._columns = [columns[each] for each in _OF_QUERY]
+        self._reasons = {each: columns[each] for each in _REASONS if each in columns}
+        self._names: dict[str, int] = {}
+        for column in columns.values():
+            self._names.update(column)
+
+    def __getitem__(self, name: str) -> QueryStats:
+        if name not in self._names:
+            raise KeyError(name)
+        # In the order of the fields: by their names, it takes twice as long.
+        counts = [column.get(name, 0) for column in self._columns]
+        reasons = {each: column[name] for each, column in self._reasons.items() if name in column}
+        return QueryStats(*counts, reasons=reasons, name=name)  # type: ignore[misc, arg-type]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def queries_from(counts: Mapping[str, int]) -> list[QueryStats]:
-    """Put the counters of queries together again."""
-    return [
-        QueryStats(**_counts_from(found, _OF_QUERY), name=name)
-        for name, found in _by_subject(counts).items()
-    ]
+    """Put the counters of all queries together again."""
+    return list(Queries(counts).values())
 
 
 def least_read(counts: Mapping[str, int], share: float) -> list[str]:

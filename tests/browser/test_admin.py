@@ -1,133 +1,15 @@
 """The panel in the admin, as a person uses it: a real Chromium, a real store, a strict CSP."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
+from demo_project.shop.models import Brand
 from querycache.recorder import record_reads
+from tests.browser.person import EVENTS, MODELS, PANEL, QUERIES, axe_script, findings, pages
 from tests.dead_stores import use_dead_store
 from tests.testapp.models import Author
-
-PANEL = "/admin/querycache/querycache/"
-POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-
-
-class StrictPolicy:
-    """A middleware that lets a page load what its own site serves, and run nothing inline."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self._get_response(request)
-        response["Content-Security-Policy"] = POLICY
-        return response
-
-
-class Admin:
-    """What a person does in the admin."""
-
-    def __init__(self, driver: Any, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def open(self, path: str) -> None:
-        self.driver.get(self.url + path)
-
-    def log_in(self) -> None:
-        self.open(PANEL)
-        self.driver.find_element(By.NAME, "username").send_keys("mia")
-        self.driver.find_element(By.NAME, "password").send_keys("secret")
-        self.follow(self.driver.find_element(By.CSS_SELECTOR, "input[type=submit]"))
-
-    def follow(self, element: Any, *keys: str) -> None:
-        """Click an element, or press keys on it, and wait for the page that it leads to."""
-        page = self.driver.find_element(By.TAG_NAME, "html")
-        if keys:
-            element.send_keys(*keys)
-        else:
-            element.click()
-        wait = WebDriverWait(self.driver, 10)
-        wait.until(lambda driver: driver.find_element(By.TAG_NAME, "html") != page)
-        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
-
-    @property
-    def text(self) -> str:
-        text: str = self.driver.find_element(By.ID, "content-start").text
-        return text
-
-    @property
-    def messages(self) -> list[str]:
-        return [item.text for item in self.driver.find_elements(By.CSS_SELECTOR, ".messagelist li")]
-
-    def row(self, label: str) -> dict[str, str]:
-        """The figures of a model, by the heading of their column."""
-        (cells,) = (
-            row.find_elements(By.XPATH, "./*")
-            for row in self.driver.find_elements(
-                By.CSS_SELECTOR, "#querycache table:not([aria-labelledby$=bypasses]) tbody tr"
-            )
-            if row.find_element(By.TAG_NAME, "th").text == label
-        )
-        return {cell.get_attribute("data-heading"): " ".join(cell.text.split()) for cell in cells}
-
-    def button(self, label: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, f"#querycache a[href$='flush/{label}/']")
-
-    def press_tab_until(self, element: Any) -> None:
-        for _ in range(200):
-            if self.driver.switch_to.active_element == element:
-                return
-            self.driver.switch_to.active_element.send_keys(Keys.TAB)
-        raise AssertionError("the element cannot be reached by the keyboard")
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(script, *arguments)
-
-    @property
-    def overflow(self) -> int:
-        """The pixels by which the page is wider than the window."""
-        pixels: int = self.run(
-            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        return pixels
-
-
-@pytest.fixture
-def admin(browser: Any, live_server: Any, settings: Any) -> Any:
-    """The panel, opened by a superuser, on a site with a strict Content-Security-Policy."""
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.{StrictPolicy.__name__}"]
-    User.objects.create_superuser("mia", password="secret")
-    admin = Admin(browser, live_server.url)
-    browser.get_log("browser")
-    browser.set_window_size(1280, 900)
-    admin.log_in()
-    yield admin
-    # The test project has no icon, and no page that says so.
-    complaints = [
-        entry["message"]
-        for entry in browser.get_log("browser")
-        if "/favicon.ico" not in entry["message"]
-    ]
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert complaints == []
-
-
-@pytest.fixture
-def phone(admin: Admin) -> Admin:
-    """The panel on a telephone, 360 pixels wide."""
-    metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    admin.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    admin.open(PANEL)
-    return admin
 
 
 def outcome_of_reading() -> str:
@@ -141,16 +23,17 @@ def number(text: str) -> int:
 
 
 def test_a_model_is_flushed_with_two_clicks(admin):
+    admin.open(MODELS)
     before = admin.row("testapp.Author")
     assert outcome_of_reading() == "miss"
     for _ in range(3):
         assert outcome_of_reading() == "hit"
 
-    admin.open(PANEL)
+    admin.open(MODELS)
     after = admin.row("testapp.Author")
     for name, reads in {"Hits": 3, "Misses": 1, "Fills": 1}.items():
         assert number(after[name]) - number(before[name]) == reads
-    assert after["TTL"] == "5 min from testapp.*"
+    assert after["TTL"] == "5 min"
 
     admin.follow(admin.button("testapp.Author"))
     assert "Everything that was read of testapp.Author will be forgotten" in admin.text
@@ -167,10 +50,11 @@ def test_a_model_is_flushed_with_two_clicks(admin):
 
 def test_a_flush_can_be_called_off(admin):
     outcome_of_reading()
+    admin.open(MODELS)
     admin.follow(admin.button("testapp.Author"))
     admin.follow(admin.driver.find_element(By.LINK_TEXT, "No, take me back"))
 
-    assert admin.driver.current_url.endswith(PANEL)
+    assert admin.driver.current_url.endswith(MODELS)
     assert outcome_of_reading() == "hit"
     assert not LogEntry.objects.exists()
 
@@ -191,8 +75,9 @@ def test_everything_is_flushed_by_keyboard_alone(admin):
 
 
 def test_a_narrow_page_does_not_scroll_sideways(phone):
+    phone.open(MODELS)
     assert phone.overflow == 0
-    assert phone.row("testapp.Author")["TTL"] == "5 min from testapp.*"
+    assert phone.row("testapp.Author")["TTL"] == "5 min"
     table = phone.driver.find_element(By.CSS_SELECTOR, "#querycache .module")
     assert phone.run("return arguments[0].scrollWidth <= arguments[0].clientWidth", table)
 
@@ -204,7 +89,9 @@ def test_a_narrow_page_does_not_scroll_sideways(phone):
 def test_no_width_makes_the_page_scroll_sideways(width, admin):
     admin.driver.set_window_size(width, 900)
 
-    assert admin.overflow == 0
+    for url in (PANEL, MODELS, QUERIES, EVENTS):
+        admin.open(url)
+        assert admin.overflow == 0
 
 
 def test_the_panel_follows_a_dark_system(admin):
@@ -217,12 +104,12 @@ def test_the_panel_follows_a_dark_system(admin):
     assert luminance("#querycache .tile", "backgroundColor") > 200
     assert luminance("#querycache .figure", "color") < 100
 
-    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    admin.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    admin.prefer("dark")
 
     assert luminance("#querycache .tile", "backgroundColor") < 60
     assert luminance("#querycache .figure", "color") > 200
-    assert luminance("#querycache tbody th", "color") > 200
+    admin.open(MODELS)
+    assert luminance("#querycache tbody td", "color") > 200
 
 
 def test_a_dead_store_is_shown_and_a_flush_of_it_fails_politely(admin, settings, monkeypatch):
@@ -232,7 +119,108 @@ def test_a_dead_store_is_shown_and_a_flush_of_it_fails_politely(admin, settings,
     assert "The cache does not answer." in admin.text
     assert "No answer" in admin.text
 
+    admin.open(MODELS)
     admin.follow(admin.button("testapp.Author"))
     admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
     (message,) = admin.messages
     assert message.startswith("The cache does not answer, nothing was flushed: ")
+
+
+def test_each_page_leads_to_the_others(admin, busy):
+    for name, url in [("Models", MODELS), ("Queries", QUERIES), ("Events", EVENTS)]:
+        admin.follow(admin.driver.find_element(By.LINK_TEXT, name))
+        assert admin.driver.current_url.endswith(url)
+        current = admin.driver.find_element(By.CSS_SELECTOR, "#querycache .tabs [aria-current]")
+        assert current.text == name
+    admin.follow(admin.driver.find_element(By.LINK_TEXT, "Overview"))
+    assert admin.driver.current_url.endswith(PANEL)
+
+
+def test_charts_are_drawn_and_stand_as_a_table(admin, busy):
+    admin.open(PANEL)
+    for span in ("Last day", "Last week", "Last hour"):
+        admin.follow(admin.driver.find_element(By.LINK_TEXT, span))
+        assert len(admin.driver.find_elements(By.CSS_SELECTOR, ".chart svg[role=img]")) == 4
+        width = admin.run(
+            "return document.querySelector('.chart path.hits').getBoundingClientRect().width"
+        )
+        assert width > 0
+    table = admin.driver.find_element(By.CSS_SELECTOR, "details table")
+    assert not table.is_displayed()
+    admin.driver.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert table.is_displayed()
+    assert "BYPASSES" in table.text
+
+
+def test_models_are_sorted_and_filtered_without_a_script(admin, busy):
+    admin.open(MODELS)
+    admin.follow(admin.driver.find_element(By.LINK_TEXT, "HITS"))
+    assert admin.driver.current_url.endswith("?sort=-hits")
+    field = admin.driver.find_element(By.NAME, "q")
+    field.send_keys("testapp.Pers")
+    admin.follow(field, Keys.ENTER)
+    found = [
+        each.text for each in admin.driver.find_elements(By.CSS_SELECTOR, "#querycache tbody th a")
+    ]
+    assert "testapp.Person" in found
+    assert all("testapp.pers" in label.casefold() for label in found)
+    assert "sort=-hits" in admin.driver.current_url
+
+
+def test_a_query_is_flushed_with_all_that_it_reads(admin, busy):
+    admin.open(f"{QUERIES}?view=missed")
+    link = admin.driver.find_element(By.CSS_SELECTOR, f"a[href$='{busy}/']")
+    admin.follow(link)
+    assert "SELECT\n" in admin.driver.find_element(By.CSS_SELECTOR, "pre.sql").text
+    outcome_of_reading()
+    admin.follow(admin.driver.find_element(By.LINK_TEXT, "Flush what it reads"))
+    assert "A query cannot be forgotten alone." in admin.text
+    assert outcome_of_reading() == "hit"
+    admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
+    assert admin.messages == [
+        "Flushed testapp.Author, testapp.Book. The next reads ask the database."
+    ]
+    assert outcome_of_reading() == "miss"
+
+
+def test_an_app_is_flushed(admin):
+    outcome_of_reading()
+    admin.open(MODELS)
+    admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "a[href$='flush/app/testapp/']"))
+    admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
+    assert admin.messages == ["Flushed the app testapp. The next reads ask the database."]
+    assert outcome_of_reading() == "miss"
+
+
+def test_an_object_is_invalidated_from_its_form(admin):
+    brand = Brand.objects.create(name="Acme", slug="acme")
+    list(Brand.objects.all())
+    admin.open(f"/admin/shop/brand/{brand.pk}/change/")
+    link = admin.driver.find_element(By.CSS_SELECTOR, ".object-tools .querycache-invalidate")
+    admin.keep_picture("object-light")
+    admin.follow(link)
+    admin.keep_picture("object-question-light")
+    admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
+    assert admin.driver.current_url.endswith(f"/admin/shop/brand/{brand.pk}/change/")
+    assert admin.messages == [
+        "Invalidated what was read of shop.Brand. The next reads ask the database."
+    ]
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
+def test_every_page_is_for_everybody(look, admin, busy):
+    """No findings of axe that are serious; no sideways scrolling; a picture to look at."""
+    axe = axe_script()
+    if look.startswith("narrow"):
+        admin.look_through(360, mobile=True)
+    admin.prefer("dark" if look.endswith("dark") else "light")
+    found = {}
+    for name, url in pages(busy).items():
+        admin.open(url)
+        if name == "overview":
+            admin.driver.find_element(By.TAG_NAME, "summary").click()
+        assert admin.overflow == 0
+        admin.keep_picture(f"{name}-{look}")
+        if axe:
+            found[name] = findings(admin, axe)
+    assert {name: what for name, what in found.items() if what} == {}

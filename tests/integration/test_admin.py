@@ -5,34 +5,33 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.urls import resolve, reverse
 from django.utils.html import escape
 
-import querycache
-from querycache.exceptions import Reason
-from querycache.options import ModelOptions, Table
+from querycache import reports
 from querycache.recorder import record_reads
-from querycache.stats import ModelStats, Stats
 from tests.dead_stores import use_dead_store
-from tests.testapp.models import Author
+from tests.integration.admin_site import (
+    EVENTS,
+    FLUSH,
+    FLUSH_APP,
+    FLUSH_AUTHOR,
+    MODELS,
+    PANEL,
+    QUERIES,
+    client_with,
+)
+from tests.testapp.models import Author, Book
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PANEL = "/admin/querycache/querycache/"
-FLUSH = PANEL + "flush/"
-FLUSH_AUTHOR = FLUSH + "testapp.Author/"
-ALL_URLS = [PANEL, FLUSH, FLUSH_AUTHOR]
-
-
-def client_with(*permissions: str, is_staff: bool = True, **options: Any) -> Client:
-    user = User.objects.create_user("mia", password="secret", is_staff=is_staff)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client(**options)
-    client.force_login(user)
-    return client
+PAGES = [
+    PANEL, MODELS, MODELS[:-1] + ".csv", MODELS[:-1] + ".json", QUERIES, QUERIES + "0123/", EVENTS
+]  # fmt: skip
+FLUSHES = [FLUSH, FLUSH_AUTHOR, FLUSH_APP]
+ALL_URLS = [*PAGES, *FLUSHES, FLUSH + "query/0123/", FLUSH + "object/shop.Brand/1/"]
 
 
 @pytest.fixture
@@ -57,11 +56,6 @@ def outcome_of_reading() -> str:
     with record_reads() as reads:
         list(Author.objects.all())
     return reads[0].outcome
-
-
-def row_of(client: Client, label: str) -> Any:
-    rows = client.get(PANEL).context["rows"]
-    return next(row for row in rows if row["label"] == label)
 
 
 @pytest.fixture
@@ -100,15 +94,22 @@ def test_who_is_not_staff_is_sent_to_the_login_whatever_the_permissions(cached_a
     assert outcome_of_reading() == "hit"
 
 
-def test_a_viewer_sees_figures_and_no_button(viewer, cached_author):
-    page = viewer.get(PANEL)
+@pytest.mark.parametrize("url", PAGES)
+def test_a_viewer_sees_figures_and_no_button(url, viewer, cached_author):
+    page = viewer.get(url, follow=True)
 
     assert page.status_code == 200
-    assert b"testapp.Author" in page.content
-    assert b"flush" not in page.content.lower()
+    assert b"/flush/" not in page.content
 
 
-@pytest.mark.parametrize("url", [FLUSH, FLUSH_AUTHOR])
+@pytest.mark.parametrize("url", PAGES)
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
+def test_a_page_is_there_to_be_read(method, url, flusher, cached_author):
+    assert getattr(flusher, method)(url).status_code == 405
+    assert outcome_of_reading() == "hit"
+
+
+@pytest.mark.parametrize("url", ALL_URLS[len(PAGES) :])
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_viewer_may_not_flush(url, method, viewer, cached_author):
     assert getattr(viewer, method)(url).status_code == 403
@@ -136,103 +137,10 @@ def test_there_is_no_page_of_an_object(path):
     assert resolve(PANEL + path).func.__name__ == "catch_all_view"
 
 
-# What it shows ------------------------------------------------------------------------------------
-
-
-def test_the_panel_counts_reads(viewer):
-    before = row_of(viewer, "testapp.Author")["counts"]
-    Author.objects.create(name="Ann")
-    for _ in range(4):
-        list(Author.objects.all())
-    with querycache.bypass():
-        list(Author.objects.all())
-    after = row_of(viewer, "testapp.Author")["counts"]
-
-    assert after.misses - before.misses == 1
-    assert after.fills - before.fills == 1
-    assert after.hits - before.hits == 3
-    assert after.bypasses - before.bypasses == 1
-    assert after.reads - before.reads == 5
-    assert after.invalidations > before.invalidations
-
-
-def test_the_panel_says_why_reads_went_to_the_database(viewer):
-    list(Author.objects.order_by("?"))
-    page = viewer.get(PANEL)
-    found = {(label, reason.value): number for label, reason, number in page.context["bypasses"]}
-    assert found["testapp.Author", "unknown-function"] >= 1
-    assert escape(Reason.UNKNOWN_FUNCTION.explanation) in page.text
-
-
-def test_the_panel_says_where_a_ttl_comes_from(viewer, settings):
-    settings.QUERYCACHE = {"MODELS": {"testapp.*": {"TTL": 5400}, "testapp.Author": {"TTL": 90}}}
-
-    assert row_of(viewer, "testapp.Author")["ttl"] == "1.5 min"
-    assert row_of(viewer, "testapp.Author")["table"].options.pattern == "testapp.Author"
-    assert row_of(viewer, "testapp.Book")["ttl"] == "1.5 h"
-    assert "from testapp.*" in viewer.get(PANEL).content.decode()
-
-
-def test_the_panel_names_its_store(viewer, settings):
-    page = viewer.get(PANEL).content.decode()
-
-    assert "Answers" in page
-    assert "<code>default</code>" in page
-    assert settings.CACHES["default"]["BACKEND"] in page
-
-
-@pytest.mark.parametrize("mismatches", [0, 2])
-def test_the_panel_says_what_else_there_is_to_say(viewer, monkeypatch, mismatches):
-    counts = ModelStats(hits=9, verified=1200, mismatches=mismatches)
-    stats = Stats({"testapp.Author": counts}, incidents=3, late_writes=4)
-    monkeypatch.setattr("querycache.admin.get_stats", lambda: stats)
-    html = viewer.get(PANEL).content.decode()
-    trouble = " warning" if mismatches else ""
-    verified = f"Verified hits: 1,200. Different from the database: {mismatches}."
-    assert f'<div class="notice{trouble}">{verified}</div>' in html
-    assert "lost before their release: 3." in html
-    assert "because the cache did not answer: 4." in html
-
-
-@pytest.mark.parametrize("value", [{}, {"MODELS": {}}])
-def test_without_settings_the_panel_says_how_to_opt_in(value, flusher, settings):
-    settings.QUERYCACHE = value
-    page = flusher.get(PANEL).content.decode()
-
-    assert "No model is opted in" in page
-    assert "QUERYCACHE = {" in page
-
-
-def test_the_panel_repeats_what_check_says_of_the_settings(viewer, settings):
-    settings.QUERYCACHE = {"MODELS": {"testapp.Auhtor": {"TTL": 5}, "<script>.x": {"TTL": 5}}}
-    page = viewer.get(PANEL).content.decode()
-
-    assert "Did you mean &#x27;testapp.Author&#x27;?" in page
-    assert "<script>.x" not in page
-    assert "&lt;script&gt;.x" in page
-
-
-def test_strange_names_are_escaped(flusher, monkeypatch):
-    from querycache import admin
-    from querycache.conf import get_config
-
-    name = """a.<script>alert("✨'")</script>/b"""
-    config = get_config()
-    table = Table("x", name, ModelOptions(f"{name}.*"))
-    strange = type(config)(config.cache, None, {}, {"x": table}, ())
-    monkeypatch.setattr(admin, "get_config", lambda: strange)
-    url = reverse("admin:querycache_querycache_flush_model", args=[name])
-
-    for page in (flusher.get(PANEL), flusher.get(url)):
-        assert page.status_code == 200
-        assert "<script>alert" not in page.content.decode()
-        assert "&lt;script&gt;alert(&quot;✨&#x27;&quot;)" in page.content.decode()
-
-
 # Flushing -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", [FLUSH, FLUSH_AUTHOR])
+@pytest.mark.parametrize("url", FLUSHES)
 def test_a_flush_asks_before_it_is_done(url, flusher, cached_author):
     page = flusher.get(url)
 
@@ -241,7 +149,7 @@ def test_a_flush_asks_before_it_is_done(url, flusher, cached_author):
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
-@pytest.mark.parametrize("url", [FLUSH, FLUSH_AUTHOR])
+@pytest.mark.parametrize("url", FLUSHES)
 def test_only_post_flushes(method, url, flusher, cached_author):
     getattr(flusher, method)(url)
 
@@ -255,12 +163,64 @@ def test_flushing_one_model_leaves_the_others(flusher, cached_author):
     list(Site.objects.all())
     response = flusher.post(FLUSH_AUTHOR, follow=True)
 
-    assert response.redirect_chain == [(PANEL, 302)]
+    assert response.redirect_chain == [(MODELS, 302)]
     assert "Flushed testapp.Author." in response.content.decode()
     assert outcome_of_reading() == "miss"
     with record_reads() as reads:
         list(Site.objects.all())
     assert [read.outcome for read in reads] == ["hit"]
+
+
+def test_flushing_an_app_flushes_all_of_its_models_and_no_other(flusher, cached_author):
+    from django.contrib.sites.models import Site
+
+    list(Site.objects.all())
+    question = flusher.get(FLUSH_APP).content.decode()
+    assert "<strong>testapp.Book</strong>" in question
+    assert "sites.Site" not in question
+    response = flusher.post(FLUSH_APP, follow=True)
+
+    assert "Flushed the app testapp." in response.content.decode()
+    assert outcome_of_reading() == "miss"
+    with record_reads() as reads:
+        list(Site.objects.all())
+    assert [read.outcome for read in reads] == ["hit"]
+
+
+@pytest.mark.parametrize("label", ["plainapp", "nonsense", "<script>", "☃"])
+def test_an_app_without_models_cannot_be_flushed(label, flusher, cached_author):
+    url = reverse("admin:querycache_querycache_flush_app", args=[label])
+
+    assert f"No model of an app {escape(label)} is opted in." in (
+        flusher.post(url, follow=True).content.decode()
+    )
+    assert outcome_of_reading() == "hit"
+    assert not LogEntry.objects.exists()
+
+
+def test_flushing_a_query_forgets_all_models_that_it_reads(flusher, cached_author):
+    list(Book.objects.select_related("author").order_by("author__name"))
+    texts = reports.texts_of(query.name for query in reports.queries())
+    name = next(name for name, text in texts.items() if 'JOIN "testapp_author"' in text.sql)
+    url = reverse("admin:querycache_querycache_flush_query", args=[name])
+    question = flusher.get(url).content.decode()
+    assert "A query cannot be forgotten alone." in question
+    assert "<strong>testapp.Author</strong>" in question
+    assert "<strong>testapp.Book</strong>" in question
+    assert outcome_of_reading() == "hit"
+    response = flusher.post(url, follow=True)
+
+    assert response.redirect_chain == [(f"{QUERIES}{name}/", 302)]
+    assert "Flushed testapp.Author, testapp.Book." in response.content.decode()
+    assert outcome_of_reading() == "miss"
+
+
+def test_a_query_that_nobody_knows_any_more_cannot_be_flushed(flusher, cached_author):
+    response = flusher.post(FLUSH + "query/0123/", follow=True)
+
+    assert "It is not known which models the query 0123 reads." in response.content.decode()
+    assert outcome_of_reading() == "hit"
+    assert not LogEntry.objects.exists()
 
 
 def test_flushing_everything(flusher, cached_author):
@@ -285,8 +245,8 @@ def test_a_flush_is_logged_with_who_did_it(url, what, flusher):
 def test_a_flush_needs_a_csrf_token(cached_author):
     client = client_with("view_querycache", "flush_querycache", enforce_csrf_checks=True)
 
-    for url in (FLUSH, FLUSH_AUTHOR):
-        assert client.post(url).status_code == 403
+    for url in ALL_URLS:
+        assert client.post(url).status_code in {403, 405}
     assert outcome_of_reading() == "hit"
 
     client.get(FLUSH)
@@ -300,7 +260,7 @@ def test_what_is_not_opted_in_cannot_be_flushed(label, flusher):
     url = reverse("admin:querycache_querycache_flush_model", args=[label])
 
     for response in (flusher.get(url, follow=True), flusher.post(url, follow=True)):
-        assert response.redirect_chain == [(PANEL, 302)]
+        assert response.redirect_chain == [(MODELS, 302)]
         assert f"No model {label} is opted in." in response.content.decode()
     assert not LogEntry.objects.exists()
 
@@ -314,16 +274,24 @@ def test_a_superuser_may_do_all(admin_client, cached_author):
 # A store that does not answer ---------------------------------------------------------------------
 
 
-def test_the_panel_says_that_the_store_does_not_answer(flusher, dead_store):
-    page = flusher.get(PANEL)
+@pytest.mark.parametrize("url", ALL_URLS)
+def test_no_page_needs_the_store(url, flusher, dead_store):
+    page = flusher.get(url, follow=True)
 
     assert page.status_code == 200
-    assert "The cache does not answer." in page.content.decode()
+    if url in PAGES:
+        assert "The cache does not answer" in page.content.decode()
+
+
+def test_the_models_are_shown_without_their_counts(flusher, dead_store):
+    page = flusher.get(MODELS)
+
     assert "testapp.Author" in page.content.decode()
-    assert row_of(flusher, "testapp.Author")["reads"] == "–"
+    (row,) = (row for row in page.context["rows"] if row.label == "testapp.Author")
+    assert {figure.text for figure in row.figures} == {"5 min", "–"}
 
 
-@pytest.mark.parametrize("url", [FLUSH, FLUSH_AUTHOR])
+@pytest.mark.parametrize("url", FLUSHES)
 def test_a_flush_of_a_dead_store_says_that_it_failed(url, flusher, dead_store):
     response = flusher.post(url, follow=True)
 
