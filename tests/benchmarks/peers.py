@@ -135,8 +135,11 @@ class Servers:
 
     TEMPLATE = "stocked"
 
-    def __init__(self, *, products: int, reviews: int, ttl: int = 3600) -> None:
-        self._products, self._reviews, self._ttl = products, reviews, ttl
+    def __init__(
+        self, *, products: int, reviews: int, ttl: int = 3600, admission: str = "cost"
+    ) -> None:
+        self._products, self._reviews = products, reviews
+        self._ttl, self._admission = ttl, admission
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -154,7 +157,14 @@ class Servers:
         self._stack.close()
 
     def _task(self, variant: str, database: str, store: str) -> Task:
-        return Task(variant, self.postgresql.PORT, database, store, ttl=self._ttl)
+        return Task(
+            variant,
+            self.postgresql.PORT,
+            database,
+            store,
+            ttl=self._ttl,
+            admission=self._admission,
+        )
 
     def _sql(self, statement: str) -> None:
         with psycopg.connect(

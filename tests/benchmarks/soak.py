@@ -63,10 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--queries", type=int, default=1_000_000)
     parser.add_argument("--step", type=int, default=100_000, help="queries between two lines")
     parser.add_argument("--ttl", type=int, default=20, help="seconds")
+    parser.add_argument(
+        "--admission", default="cost", help='"all" has an entry made for each of the queries'
+    )
     options = parser.parse_args(arguments)
     end_in_order()
     results: dict[str, list[dict[str, Any]]] = {}
-    with Servers(products=2_000, reviews=0, ttl=options.ttl) as servers:
+    with Servers(
+        products=2_000, reviews=0, ttl=options.ttl, admission=options.admission
+    ) as servers:
         for name in servers.usable(options.variants):
             results[name] = []
             with servers.peer(name) as peer:

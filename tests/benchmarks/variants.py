@@ -33,6 +33,8 @@ class Task:
     never: str | None = "bench.note"
     """The model among them that is not."""
     ttl: int = 3600
+    admission: str = "cost"
+    """Of querycache: "all" has queries admitted that are never read again."""
 
     def to_environment(self) -> dict[str, str]:
         fields = {name: getattr(self, name) for name in self.__slots__}
@@ -107,7 +109,7 @@ def querycache(task: Task, **options: Any) -> dict[str, Any]:
     return {
         "INSTALLED_APPS": ["querycache"],
         "CACHES": django_redis(task),
-        "QUERYCACHE": {"MODELS": models},
+        "QUERYCACHE": {"MODELS": models, "ADMISSION": task.admission},
     }
 
 
