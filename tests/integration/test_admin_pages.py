@@ -514,7 +514,7 @@ def test_foreign_bytes_in_the_store_break_no_page(viewer, no_queries):
         b"\xff",
         b"[]",
         b'{"at": "now", "tables": 5, "rows": "all", "causes": {}, "using": 0}',
-        b'{"at": 1e300, "tables": [1]}',
+        b'{"at": -1e300, "tables": [1]}',
     ]
     groups = [Group(QUERY_COUNTS, group, 60), Group(TOTALS, {"x": 1, "a:b:c": 2}, 60)]
     counts.publish(Batch(groups, texts, events))
