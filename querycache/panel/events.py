@@ -1,5 +1,7 @@
 """The page of events: what was made stale, when, by what."""
 
+import os
+import sys
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -64,8 +66,14 @@ def _line(event: Event) -> Line:
         models_of(event),
         _("any") if event.rows is None else wording.number(event.rows),
         [(cause, _CAUSES.get(cause, "")) for cause in event.causes],  # type: ignore[call-overload]
-        event.site,
+        short(event.site),
     )
+
+
+def short(site: str) -> str:
+    """Return a line of code without the folder that it is imported from."""
+    folders = [folder for folder in sys.path if folder and site.startswith(f"{folder}{os.sep}")]
+    return site[len(max(folders, key=len)) + 1 :] if folders else site
 
 
 def models_of(event: Event) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 
 from querycache import reports
@@ -37,6 +38,10 @@ class ModelRow:
     @property
     def label(self) -> str:
         return self.table.label
+
+    @property
+    def cells(self) -> SafeString:
+        return listing.cells(self.figures)
 
     @property
     def options(self) -> list[str]:

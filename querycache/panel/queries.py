@@ -1,9 +1,11 @@
 """The page of queries, by text of SQL, and that of one of them."""
 
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest
 from django.utils.functional import Promise
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -125,6 +127,10 @@ class Line(NamedTuple):
     died_of: str
     figures: list[Figure]
 
+    @property
+    def cells(self) -> SafeString:
+        return listing.cells(self.figures)
+
 
 def asked_of(request: HttpRequest) -> tuple[View, str, Asked]:
     """Return the view, the model and the order that are asked for."""
@@ -175,9 +181,10 @@ def page(request: HttpRequest) -> dict[str, Any]:
 def _names(known: Queries, view: View, model: str, sort: str) -> list[str]:
     """Return the names of the queries that are asked for, in order."""
     names = reports.names_of_model(known, model) if model else known
-    found = (known[name] for name in names)
-    chosen = (query for query in found if query.bypasses or not view.only_bypassed)
-    return listing.in_order(chosen, COLUMNS, sort, lambda query: query.name)
+    found = known.each(names)
+    if view.only_bypassed:
+        found = (query for query in found if query.bypasses)
+    return listing.in_order(found, COLUMNS, sort, attrgetter("name"))
 
 
 def _line(query: QueryStats, text: QueryText) -> Line:

@@ -18,7 +18,12 @@ from querycache.stats import Counts
 
 NOTHING: Final = "–"
 _EXCERPT: Final = 200
-_LONG_LIST: Final = re.compile(r"(?:%s|NULL)(?:, (?:%s|NULL)){2,}")
+_LEFT_OUT: Final = (
+    (re.compile(r"(?:%s|NULL)(?:, (?:%s|NULL)){2,}"), "%s, …"),
+    (re.compile(r" ON \([^()]*\)"), ""),
+    (re.compile(r"[\"`]"), ""),
+)
+"""What does not tell a statement from others: how long lists are, how tables are joined, quotes."""
 _LONG_COLUMNS: Final = 40
 _TOO_LONG_TO_FORMAT: Final = 20_000
 
@@ -97,11 +102,12 @@ def ago(when: datetime) -> str:
 
 
 def excerpt(statement: str) -> str:
-    """Return what tells a statement from others, in a line or two: its columns do not."""
+    """Return what tells a statement from others, in a line or two; its page has all of it."""
     head, found, rest = statement.partition(" FROM ")
     if found and len(head) > _LONG_COLUMNS and head.startswith("SELECT "):
         statement = " ".join(["SELECT …", "FROM", rest])
-    statement = _LONG_LIST.sub("%s, …", statement)
+    for part, instead in _LEFT_OUT:
+        statement = part.sub(instead, statement)
     return statement if len(statement) <= _EXCERPT else f"{statement[:_EXCERPT]}…"
 
 

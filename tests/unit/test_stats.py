@@ -13,6 +13,7 @@ from querycache.stats import (
     TOTALS,
     Cause,
     ModelStats,
+    Queries,
     QueryStats,
     Resolution,
     Stats,
@@ -218,3 +219,16 @@ def test_what_a_chart_shows_is_counted_in_each_resolution():
 def test_the_charts_cover_an_hour_a_day_and_a_week():
     covered = [each.seconds * each.steps for each in Resolution]
     assert covered == [3600, 24 * 3600, 7 * 24 * 3600]
+
+
+def test_one_object_is_filled_anew_for_each_query():
+    counts = {"a:hits": 3, "a:load_us": 5, "b:iterator": 2, "b:misses": 1, ":hits": 9, "c:odd": 4}
+    found = Queries(counts)
+    assert list(found) == ["a", "b", "c"]
+    assert [(one.name, one.reads) for one in found.each(found)] == [("a", 3), ("b", 3), ("c", 0)]
+    assert [one == found[one.name] for one in found.each(["b", "a"])] == [True, True]
+    assert found["b"] == QueryStats(misses=1, reasons={"iterator": 2}, name="b")
+    assert "" not in found
+    with pytest.raises(KeyError):
+        found["d"]
+    assert queries_from(counts) == [found["a"], found["b"], found["c"]]
