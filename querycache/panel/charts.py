@@ -112,7 +112,9 @@ def _bars(
 ) -> Chart:
     """Return a chart of bars, which stand on each other; below zero they hang."""
     sums = [sum(each) for each in zip(*(values for _name, _label, values in series), strict=True)]
-    top, bottom = _rounded(max(0, *sums)), -_rounded(-min(0, *sums))
+    is_time = write is wording.duration
+    top = _rounded(max(0, *sums), is_time=is_time)
+    bottom = -_rounded(-min(0, *sums), is_time=is_time)
     scale = HEIGHT / ((top - bottom) or 1)
     zero = top * scale
     width = WIDTH / len(sums)
@@ -175,10 +177,17 @@ def _bands(texts: Sequence[str]) -> Iterator[Band]:
         yield Band(f"{position * width:.1f}", f"{width:.1f}", text)
 
 
-def _rounded(value: float) -> float:
+_MINUTES_AND_HOURS: Final = [
+    step * unit for unit in (60, 3_600) for step in (1, 2, 5, 10, 20, 30, 60)
+]
+
+
+def _rounded(value: float, *, is_time: bool = False) -> float:
     """Return 1, 2 or 5 times a power of ten that is not below a value; 0 for 0."""
     if value <= 0:
         return 0.0
+    if is_time and 50 < value <= _MINUTES_AND_HOURS[-1]:
+        return next(step for step in _MINUTES_AND_HOURS if step >= value * 0.999)
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999)
 

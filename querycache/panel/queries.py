@@ -125,6 +125,7 @@ class Line(NamedTuple):
     sql: str
     model: str
     died_of: str
+    died: str
     figures: list[Figure]
 
     @property
@@ -189,7 +190,9 @@ def _names(known: Queries, view: View, model: str, sort: str) -> list[str]:
 
 def _line(query: QueryStats, text: QueryText) -> Line:
     figures = listing.figures_of(query, COLUMNS)
-    return Line(query.name, wording.excerpt(text.sql), text.model, text.died_of, figures)
+    died_at = wording.moment(text.died_at)
+    died = wording.ago(died_at) if died_at else ""
+    return Line(query.name, wording.excerpt(text.sql), text.model, text.died_of, died, figures)
 
 
 def detail(name: str) -> dict[str, Any] | None:

@@ -211,6 +211,17 @@ def test_an_admin_without_the_panel_has_no_link(admin_client, brand, monkeypatch
     assert LINK not in admin_client.get(form_of(brand)).content.decode()
 
 
+def test_where_the_app_was_taken_out_there_is_no_link(admin_client, brand, settings):
+    request = admin_client.get(form_of(brand)).wsgi_request
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "querycache"]
+    settings.QUERYCACHE = {"MODELS": {"shop.*": {"TTL": 9}}}
+    site = admin.AdminSite()
+    site.register(Brand)
+    form = site.get_model_admin(Brand).change_view(request, str(brand.pk))
+    assert form.status_code == 200
+    assert form.template_name != "admin/querycache/change_form.html"
+
+
 def test_the_hook_can_be_taken_out(admin_client, brand):
     hooks.uninstall()
     try:

@@ -40,6 +40,16 @@ def strings_in(function: Any) -> set[str]:
     return found
 
 
+def test_the_form_of_an_object_is_rendered_in_one_place():
+    from querycache._django.admin import ModelAdmin
+
+    render = inspect.unwrap(ModelAdmin.render_change_form)
+    assert names_in(render) >= {"TemplateResponse", "change_form_template"}
+    assert list(inspect.signature(ModelAdmin.get_object).parameters)[:3] == [
+        "self", "request", "object_id"
+    ]  # fmt: skip
+
+
 def test_the_instances_of_a_queryset_are_made_in_one_place():
     iterate = inspect.unwrap(query.ModelIterable.__iter__)
     assert inspect.isgeneratorfunction(iterate)
