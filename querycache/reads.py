@@ -46,8 +46,9 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         run = state.cover_query if config.writes else state.cover
         table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
         if table is None or state.covered:
-            if not state.covered and config.models:
-                statistics.count(compiler.query.get_meta().label, UNOPTED)
+            model = compiler.query.model  # none of Q.check(), by which constraints are validated
+            if not state.covered and config.models and model is not None:
+                statistics.count(model._meta.label, UNOPTED)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began, plan = perf_counter_ns(), None
         try:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 import querycache
@@ -113,6 +114,12 @@ def test_reads_of_what_is_not_opted_in_are_counted():
         list(Secret.objects.all())
     assert get_stats().not_opted_in["testapp.Secret"] - before == 3
     assert "testapp.Secret" not in get_stats().models
+
+
+def test_a_query_of_no_model_is_none_of_them(using):
+    """By such a query Django validates constraints."""
+    assert Q(pages__gt=5).check({"pages": 6}, using=using)
+    assert not Q(pages__gt=5).check({"pages": 5}, using=using)
 
 
 def test_of_too_many_queries_those_that_were_read_least_are_forgotten(store):
