@@ -6,8 +6,9 @@ that its entries die unread. What a query costs is learnt for each text of SQL, 
 that is not worth it goes to the database for a while, and is then tried again.
 
 To find out which text of SQL a query has takes a large part of the time that it would save. So
-where all queries of one site were refused, those that follow are known by their site: a few of
-their traits, which are no text of SQL, but tell that it is most likely one of the same.
+where all queries of one site were refused, for this or for their SQL, those that follow are known
+by their site: a few of their traits, which are no text of SQL, but tell that it is most likely one
+of the same.
 """
 
 from collections.abc import Hashable
@@ -18,6 +19,7 @@ from django.db.models import Model
 
 from querycache._django.connections import is_test_environment
 from querycache._django.queries import Query
+from querycache.exceptions import Reason
 from querycache.options import Admission
 
 _ENOUGH: Final = 100
@@ -28,6 +30,8 @@ _LEAST_HITS: Final = 0.1
 """Hits for each fill, at least."""
 _SKIPPED: Final = 1000
 """Reads that go to the database before one is tried again."""
+_SKIPPED_FOR_SQL: Final = 100
+"""The same where SQL was refused, which is found out by one try."""
 _STREAK: Final = 20
 """Refusals of a site, without any other read between them, before it is known as one."""
 _STEP: Final = 0.06
@@ -91,17 +95,13 @@ class Costs:
         """Learn what a refused read has taken."""
         self.direct = moved(self.direct, microseconds)
 
-    def refuse(self, admission: Admission | None) -> bool:
-        """
-        Say whether a read is to go to the database, when ``left`` is 0 or below.
-
-        In tests only if the settings say so: they shall not depend on how long something takes.
-        """
+    def refuse(self) -> bool:
+        """Say whether a read is to go to the database, when ``left`` is 0 or below."""
         if not self.skips:
             is_slower = self.hits > self.fills and self._is_slower()
             is_refused = is_slower or self.hits < self.fills * _LEAST_HITS
             self.hits, self.fills, self.left = 0, 0, _ENOUGH
-            if not is_refused or (admission is None and is_test_environment()):
+            if not is_refused:
                 self.direct = 0.0
                 return False
             # What a SELECT took once says little of today. A few reads are sent to the database, a
@@ -136,6 +136,15 @@ class Costs:
         self.skips, self.left = 0, _TRIES
 
 
+def is_judged(admission: Admission | None) -> bool:
+    """
+    Say whether a read may go to the database for what became of those before it.
+
+    In tests only if the settings say so: they shall not depend on how long something takes.
+    """
+    return admission == "cost" or (admission is None and not is_test_environment())
+
+
 def moved(known: float | None, sample: float) -> float:
     """
     Return an estimate of the median, moved by a sample.
@@ -147,69 +156,55 @@ def moved(known: float | None, sample: float) -> float:
     return known * (_UP if sample > known else _DOWN)
 
 
+@dataclass(slots=True)
+class Site:
+    """
+    Queries that look alike, and what became of the last ones.
+
+    ``streak`` are the refusals since one of them was not refused, ``left`` the reads that go to the
+    database without being looked at, for the ``reason`` of the last one that was refused; ``query``
+    is the name of that one's text of SQL.
+    """
+
+    streak: int = 0
+    left: int = 0
+    reason: Reason = Reason.NOT_WORTH_IT
+    query: str = ""
+
+    def note_refused(self, reason: Reason, query: str) -> bool:
+        """Learn of a query that was refused; say whether the next ones are skipped."""
+        self.streak += 1
+        self.reason, self.query = reason, query
+        if self.streak >= _STREAK:
+            self.left = _SKIPPED if reason is Reason.NOT_WORTH_IT else _SKIPPED_FOR_SQL
+        return self.left > 0
+
+
 class Sites:
-    """The sites all of whose queries were refused lately."""
+    """The sites where a query was refused lately."""
 
     def __init__(self) -> None:
-        self.streaks: dict[Hashable, int] = {}
-        self.skips: dict[Hashable, int] = {}
-        self.uncacheable: dict[type[Model] | None, set[Hashable]] = {}
-        """By model: those whose last query was refused for its SQL, which has to be compiled."""
+        self.by_model: dict[type[Model] | None, dict[Hashable, Site]] = {}
 
-    def skip(self, query: Query, result_type: str) -> bool:
-        """Say whether a query is most likely to be refused, and is not to be looked at."""
-        site = site_of(query, result_type)
-        left = self.skips.get(site, 0)
-        if left > 1:
-            self.skips[site] = left - 1
-        elif left:
-            self.skips.pop(site, None)
-        return left > 0
+    def find(self, query: Query, result_type: str) -> Site | None:
+        """Return the site of a query, None if none of it was refused."""
+        known = self.by_model.get(query.model)
+        return None if known is None else known.get(site_of(query, result_type))
 
-    def is_skipped(self, query: Query, result_type: str) -> bool:
-        """Say what ``skip`` would, without counting the query."""
-        return site_of(query, result_type) in self.skips
-
-    def note_worth(self, query: Query, result_type: str) -> None:
-        """Learn of a query that was looked at and not refused."""
-        self.streaks.pop(site_of(query, result_type), None)
-
-    def note_refused(self, query: Query, result_type: str) -> bool:
+    def note_refused(self, query: Query, result_type: str, reason: Reason, shape: str = "") -> bool:
         """Learn of a query that was refused; say whether its site is skipped from now on."""
-        site = site_of(query, result_type)
-        if len(self.streaks) > _MOST_SITES:
-            self.clear()
-        self.streaks[site] = streak = self.streaks.get(site, 0) + 1
-        if streak >= _STREAK:
-            self.skips[site] = _SKIPPED
-        return streak >= _STREAK
-
-    def is_uncacheable(self, query: Query, result_type: str) -> bool:
-        """Say whether a query is most likely to be refused once it is compiled."""
-        found = self.uncacheable.get(query.model)
-        return found is not None and site_of(query, result_type) in found
-
-    def note_uncacheable(self, query: Query, result_type: str) -> None:
-        """Learn of a query whose SQL was refused."""
-        found = self.uncacheable.setdefault(query.model, set())
-        if len(found) > _MOST_SITES:
-            found.clear()
-        found.add(site_of(query, result_type))
-
-    def note_cacheable(self, query: Query, result_type: str) -> None:
-        """Learn of a query whose SQL was not refused."""
-        found = self.uncacheable.get(query.model)
-        if found is not None:
-            found.discard(site_of(query, result_type))
+        known = self.by_model.setdefault(query.model, {})
+        if len(known) > _MOST_SITES:
+            known.clear()
+        return known.setdefault(site_of(query, result_type), Site()).note_refused(reason, shape)
 
     def clear(self) -> None:
         """Forget all."""
-        self.streaks.clear()
-        self.skips.clear()
-        self.uncacheable.clear()
+        self.by_model.clear()
 
 
 _MOST_SITES: Final = 1000
+"""Of a model."""
 
 sites: Final = Sites()
 

@@ -81,10 +81,15 @@ class Uncacheable(QueryCacheError):
     """
 
     def __init__(self, reason: Reason, detail: str = "", *, query: str = "") -> None:
-        super().__init__(f"{reason.explanation}: {detail}" if detail else reason.explanation)
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
         self.query = query
+
+    def __str__(self) -> str:
+        # Hardly ever read, and each read that is not cacheable raises one.
+        why = self.reason.explanation
+        return f"{why}: {self.detail}" if self.detail else why
 
 
 class StoreFailed(QueryCacheError):

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from querycache import generations
 from querycache._django.compilers import MULTI
-from querycache.admission import sites
+from querycache.admission import Costs, Site, sites
 from querycache.conf import get_config
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.hints import hint_of
@@ -93,7 +93,7 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
     using = queryset.db
     compiler = queryset.query.clone().get_compiler(using)
     state = state_of(connections[using])
-    is_skipped = sites.is_skipped(compiler.query, MULTI)
+    site = sites.find(compiler.query, MULTI)
     statement = ""
     try:
         statement, params = compiler.as_sql()
@@ -101,9 +101,8 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
             raise Uncacheable(Reason.NOT_OPTED_IN, compiler.query.model._meta.label)
         refuse_before_compiling(compiler, state, MULTI, chunked_fetch=False)
         plan = plan_of(compiler, (statement, params), MULTI, state)
-        costs = plan.shape.costs
-        if (costs.is_refused or is_skipped) and hint_of(compiler.query) is None:
-            raise Uncacheable(Reason.NOT_WORTH_IT, costs.why_refused)
+        if hint_of(compiler.query) is None:
+            _refuse_what_is_refused(plan.shape.costs, site)
     except EmptyResultSet:
         return Explanation("", using, Reason.EMPTY)
     except Uncacheable as refusal:
@@ -121,6 +120,15 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
     with suppress(StoreFailed):
         return _with_entry(explanation, plan)
     return explanation
+
+
+def _refuse_what_is_refused(costs: Costs, site: Site | None) -> None:
+    """Raise ``Uncacheable`` for what goes to the database for a while, though it need not."""
+    if site is not None and site.left and site.reason is not Reason.NOT_WORTH_IT:
+        detail = f"so were those before it, which look like it; looked at in {site.left} reads"
+        raise Uncacheable(site.reason, detail)
+    if costs.is_refused or (site is not None and site.left):
+        raise Uncacheable(Reason.NOT_WORTH_IT, costs.why_refused)
 
 
 def _with_entry(explanation: Explanation, plan: Plan) -> Explanation:

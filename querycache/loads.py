@@ -226,7 +226,7 @@ def note(
         counted = "unasked" if is_unasked else "hits"
         statistics.count_hit(label, counted, query, took, loaded.cost)
     else:
-        statistics.count(label, "misses" if reason is None else reason.value, query)
+        statistics.count(label, "misses" if reason is None else str(reason), query)
     for reads in recorders():
         reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
     if read_done.receivers:

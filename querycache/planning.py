@@ -13,7 +13,7 @@ from django.core.exceptions import EmptyResultSet
 from querycache import generations, plans, sql
 from querycache._django.compilers import SQLCompiler, compiled_as, compiles_anew, result_width
 from querycache._django.connections import BaseDatabaseWrapper
-from querycache.admission import sites
+from querycache.admission import is_judged, sites
 from querycache.conf import get_config
 from querycache.counting import statistics
 from querycache.exceptions import Reason, Uncacheable
@@ -37,11 +37,9 @@ def new_plan(compiler: SQLCompiler, result_type: str, state: ConnectionState) ->
     try:
         plan = plan_of(compiler, compiled, result_type, state)
     except Uncacheable as refusal:
-        if refusal.reason is not Reason.WRITTEN_HERE:
-            sites.note_uncacheable(compiler.query, result_type)
+        if refusal.query and is_judged(get_config().admission):
+            sites.note_refused(compiler.query, result_type, refusal.reason, refusal.query)
         raise
-    if sites.uncacheable:
-        sites.note_cacheable(compiler.query, result_type)
     plan.shape.costs.note_compile(took)
     return plan
 

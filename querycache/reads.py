@@ -24,7 +24,11 @@ from querycache.loads import answered, is_due, note
 from querycache.planning import forget_compiled, new_plan
 from querycache.plans import Plan
 from querycache.recall import checked, name_of_plan, recalled_plan, remember
-from querycache.refusals import refuse_before_compiling, refuse_if_not_worth_it
+from querycache.refusals import (
+    refuse_before_compiling,
+    refuse_if_not_worth_it,
+    refuse_like_the_last,
+)
 from querycache.stats import UNOPTED
 from querycache.transactions import ConnectionState, state_of
 from querycache.verification import verified
@@ -53,19 +57,21 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         began, plan = perf_counter_ns(), None
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
+            is_known = compiler.query.model in sites.by_model
+            site = refuse_like_the_last(compiler.query, result_type) if is_known else None
             name = name_of_plan(compiler, result_type, state, config)
             plan = recalled_plan(compiler, result_type, state, name)
             plan = plan or new_plan(compiler, result_type, state)
             if plan is None:
                 return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
-            if plan.shape.costs.left <= 0 or sites.streaks:
-                refuse_if_not_worth_it(compiler.query, result_type, plan)
+            if plan.shape.costs.left <= 0 or site is not None:
+                refuse_if_not_worth_it(compiler.query, result_type, plan, site)
             look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
             reason = getattr(refusal, "reason", Reason.STORE_FAILED)
             query = getattr(refusal, "query", "")
             note(table.label, "bypass", began, reason, plan, query=query)
-            if reason is Reason.NOT_WORTH_IT:
+            if reason is Reason.NOT_WORTH_IT and plan is not None:
                 return run(timed, plan, execute_sql, compiler, result_type)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
@@ -89,13 +95,12 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
 
 
 def timed(
-    plan: Plan | None, execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str
+    plan: Plan, execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str
 ) -> Any:
     """Run a query that was refused, to compare what it takes with what a hit takes."""
     began = perf_counter_ns()
     result = execute_sql(compiler, result_type)
-    if plan is not None:
-        plan.shape.costs.note_direct((perf_counter_ns() - began) / 1000)
+    plan.shape.costs.note_direct((perf_counter_ns() - began) / 1000)
     return result
 
 

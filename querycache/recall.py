@@ -22,10 +22,9 @@ from querycache._django.compilers import (
 )
 from querycache.admission import sites
 from querycache.conf import get_config
-from querycache.exceptions import Reason, Uncacheable
+from querycache.exceptions import Uncacheable
 from querycache.fingerprints import fingerprint_of, is_plain
 from querycache.generations import Look
-from querycache.hints import hint_of
 from querycache.memory import Memory
 from querycache.options import Config
 from querycache.planning import compile_once, plan_of, publish_written
@@ -59,18 +58,10 @@ def forget_plans() -> None:
 def name_of_plan(
     compiler: SQLCompiler, result_type: str, state: ConnectionState, config: Config
 ) -> tuple[Any, ...] | None:
-    """
-    Return all that a plan depends on, without compiling; None where that is not known.
-
-    Raises ``Uncacheable`` for a query that is not worth to be looked at.
-    """
+    """Return all that a plan depends on, without compiling; None where that is not known."""
     query = compiler.query
-    if sites.skips and sites.skip(query, result_type) and hint_of(query) is None:
-        raise Uncacheable(Reason.NOT_WORTH_IT)
     # Compiling an ordered union changes it.
     if query.combinator or state.session.apart is None:
-        return None
-    if sites.uncacheable and sites.is_uncacheable(query, result_type):
         return None
     fingerprint = fingerprint_of(query)
     if fingerprint is None:

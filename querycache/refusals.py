@@ -10,7 +10,7 @@ from django.db import router
 from querycache._django.compilers import MULTI, SINGLE, SQLCompiler
 from querycache._django.connections import BaseDatabaseWrapper, is_snapshot, reads_uncommitted
 from querycache._django.queries import Query
-from querycache.admission import sites
+from querycache.admission import Site, is_judged, sites
 from querycache.conf import get_config
 from querycache.exceptions import Reason, Uncacheable
 from querycache.hints import bypassed, hint_of
@@ -63,14 +63,28 @@ def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionStat
         raise Uncacheable(Reason.STORE_IN_TRANSACTION)
 
 
-def refuse_if_not_worth_it(query: Query, result_type: str, plan: Plan) -> None:
+def refuse_like_the_last(query: Query, result_type: str) -> Site | None:
+    """
+    Return the site of a query, None if none of it was refused lately.
+
+    Raises ``Uncacheable`` where that is most likely refused, too; not if ``cached()`` asks.
+    """
+    site = sites.find(query, result_type)
+    if site is not None and site.left and hint_of(query) is None:
+        site.left -= 1
+        raise Uncacheable(site.reason, query=site.query)
+    return site
+
+
+def refuse_if_not_worth_it(query: Query, result_type: str, plan: Plan, site: Site | None) -> None:
     """Raise ``Uncacheable`` if it is cheaper to ask the database; not if ``cached()`` asks."""
-    admission, costs = get_config().admission, plan.shape.costs
-    if admission == "all" or hint_of(query) is not None:
+    costs = plan.shape.costs
+    if hint_of(query) is not None or not is_judged(get_config().admission):
         return
-    if costs.left > 0 or not costs.refuse(admission):
-        sites.note_worth(query, result_type)
+    if costs.left > 0 or not costs.refuse():
+        if site is not None:
+            site.streak = 0
         return
-    if sites.note_refused(query, result_type):
+    if sites.note_refused(query, result_type, Reason.NOT_WORTH_IT, plan.shape.name):
         costs.try_again()
     raise Uncacheable(Reason.NOT_WORTH_IT)

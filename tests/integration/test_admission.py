@@ -1,12 +1,15 @@
 """ADMISSION: what the cache makes slower goes to the database, and says so."""
 
+import datetime
 import re
 
 import pytest
+from django.db.models.functions import Now
 
 from querycache import admission, cached, explain, get_stats, planning, recall
 from querycache.exceptions import Reason
 from querycache.recorder import record_reads
+from querycache.reports import queries
 from tests.testapp.models import Author
 
 pytestmark = pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
@@ -16,6 +19,7 @@ pytestmark = pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
 def by_cost(store, settings, monkeypatch):
     settings.QUERYCACHE = {**settings.QUERYCACHE, "ADMISSION": "cost"}
     monkeypatch.setattr(admission, "_SKIPPED", 30)
+    monkeypatch.setattr(admission, "_SKIPPED_FOR_SQL", 10)
     monkeypatch.setattr(admission, "_STREAK", 5)
 
 
@@ -52,11 +56,88 @@ def test_a_query_whose_hits_are_slower_goes_to_the_database_for_a_while(author, 
     assert get_stats().models["testapp.Author"].reasons["not-worth-it"] >= 30
 
 
-def test_after_some_of_them_a_query_is_not_even_looked_at(author, slow_hits, monkeypatch):
+@pytest.fixture
+def looks(monkeypatch):
+    """The queries that were looked at."""
+    found = []
+    for module, name in [(recall, "fingerprint_of"), (planning, "compile_once")]:
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda query, original=original: found.append(query) or original(query)
+        )
+    return found
+
+
+def test_after_some_of_them_a_query_is_not_even_looked_at(author, slow_hits, looks):
     assert read(author, 120)[-6:] == [NOT_WORTH_IT] * 6
-    monkeypatch.setattr(recall, "fingerprint_of", lambda query: pytest.fail("looked at"))
-    monkeypatch.setattr(planning, "compile_once", lambda compiler: pytest.fail("looked at"))
+    looks.clear()
     assert read(author, 5) == [NOT_WORTH_IT] * 5
+    assert looks == []
+
+
+class TestQueriesThatAreRefusedForTheirSQL:
+    """One condition each: all of one site."""
+
+    BORN_NOW = ("bypass", Reason.UNKNOWN_FUNCTION)
+
+    def read(self, author, times, wrap=lambda queryset: queryset):
+        return read(author, times, lambda authors: wrap(authors.filter(born__lt=Now())))
+
+    def read_cacheable(self, author, times):
+        return read(author, times, lambda authors: authors.filter(born__isnull=False))
+
+    @pytest.fixture
+    def author(self, using, by_cost):
+        born = datetime.date(1900, 1, 1)
+        return Author.objects.using(using).create(name="a", born=born)
+
+    def test_are_looked_at_now_and_then(self, author, looks):
+        assert self.read(author, 5) == [self.BORN_NOW] * 5
+        assert looks != []
+        looks.clear()
+        assert self.read(author, 10) == [self.BORN_NOW] * 10
+        assert looks == []
+        self.read(author, 1)
+        assert looks != []
+
+    def test_are_counted_all_the_same(self, author):
+        def counted():
+            model = get_stats().models["testapp.Author"]
+            of_queries = [query.reasons.get("unknown-function", 0) for query in queries()]
+            return model.reasons["unknown-function"], sum(of_queries)
+
+        self.read(author, 1)
+        before = counted()
+        self.read(author, 12)
+        assert counted() == tuple(number + 12 for number in before)
+
+    def test_are_looked_at_where_cached_asks(self, author, looks):
+        self.read(author, 6)
+        looks.clear()
+        self.read(author, 1, cached)
+        assert looks != []
+
+    @pytest.mark.parametrize("admission", ["all", None])
+    def test_are_looked_at_each_time_if_all_is_admitted(self, author, looks, settings, admission):
+        settings.QUERYCACHE = {**settings.QUERYCACHE, "ADMISSION": admission}
+        self.read(author, 6)
+        looks.clear()
+        self.read(author, 1)
+        assert looks != []
+
+    def test_take_others_of_their_site_along_for_a_short_while(self, author, using):
+        self.read(author, 5)
+        explanation = explain(
+            Author.objects.using(using).filter(pk=author.pk).filter(born__isnull=False)[:21]
+        )
+        assert explanation.reason is Reason.UNKNOWN_FUNCTION
+        assert "looked at in 10 reads" in explanation.detail
+        found = self.read_cacheable(author, 12)
+        assert found == [*[self.BORN_NOW] * 10, ("miss", None), ("hit", None)]
+        assert self.read(author, 4) + self.read_cacheable(author, 1) == [
+            *[self.BORN_NOW] * 4,
+            ("hit", None),
+        ]
 
 
 def test_entries_that_die_unread_are_filled_no_more(author, using):

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from django.db import connections, transaction
+from django.db.models.functions import Now
 from redis.connection import Connection
 
 from querycache import bypass
@@ -161,3 +162,16 @@ def test_a_row_more_makes_one_call_more(author, using, round_trips):
 def test_a_read_of_a_model_that_is_not_opted_in_makes_next_to_none(author, using, round_trips):
     # One of them finds out that Django is to make the instances, one counts.
     assert calls_of(lambda: list(Plain.objects.using(using).all())) <= 7
+
+
+def test_a_read_that_is_refused_like_those_before_it_makes_few_calls(author, using, settings):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "ADMISSION": "cost"}
+
+    def read():
+        assert list(Author.objects.using(using).filter(born__lt=Now())) == []
+
+    for _ in range(30):
+        read()
+    # Six find out that it may be asked at all, four that those of its site were refused, and four
+    # count that. Two run it, and five have the instances made. It is compiled by Django alone.
+    assert calls_of(read) <= 26 + on_311(1)

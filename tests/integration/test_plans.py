@@ -7,13 +7,11 @@ from decimal import Decimal
 
 import pytest
 from django.db import connections, models, transaction
-from django.db.models import F, Func, Max, Q, Value
-from django.db.models.functions import Now
+from django.db.models import F, Func, Max, Value
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone, translation
 
 from querycache import cached, planning, recall
-from querycache.exceptions import Reason
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book
 
@@ -212,35 +210,6 @@ class TestOn:
 
 @pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
 class TestWhatIsAskedForOnce:
-    def test_a_query_that_is_refused_for_its_sql_is_only_compiled(
-        self, using, author, monkeypatch, compilations
-    ):
-        """Its fingerprint would be taken in vain each time."""
-        fingerprints = []
-        original = recall.fingerprint_of
-        monkeypatch.setattr(
-            recall, "fingerprint_of", lambda query: fingerprints.append(query) or original(query)
-        )
-
-        def refused():
-            return Author.objects.using(using).filter(Q(born__lt=Now()) | Q(name="a")).get()
-
-        with record_reads() as found:
-            for _ in range(3):
-                assert refused() == author
-        assert {one.reason for one in found} == {Reason.UNKNOWN_FUNCTION}
-        assert (len(fingerprints), len(compilations)) == (1, 3)
-
-    def test_a_query_at_the_site_of_one_that_was_refused_is_remembered_again(
-        self, using, author, compilations
-    ):
-        def read(value):
-            return Author.objects.using(using).filter(Q(born__lt=value) | Q(name="a")).get()
-
-        read(Now())
-        assert outcomes(lambda: read(datetime.date(1900, 1, 1)), 4) == ["miss", "hit", "hit", "hit"]
-        assert len(compilations) == 3  # the refused one, the miss, and the first hit
-
     def test_converters_are_asked_for_once_on_each_connection(self, using, author, monkeypatch):
         asked = []
         original = SQLCompiler.get_converters

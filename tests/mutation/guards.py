@@ -52,6 +52,7 @@ HYDRATION = "querycache/hydration.py"
 CONNECTIONS = "querycache/_django/connections.py"
 INSTANCES = "querycache/_django/instances.py"
 RELATIONS = "querycache/_django/relations.py"
+ADMISSION = "tests/integration/test_admission.py"
 PLANS = "querycache/plans.py"
 PINS = "querycache/pins.py"
 SCOPES = "tests/integration/test_scopes.py"
@@ -1073,11 +1074,25 @@ GUARDS = [
         (VERIFICATION, "compiled_once"),
     ),
     Guard(
-        "a query that is cacheable after all has a fingerprint again",
+        "a query that is cacheable after all ends the streak of its site",
+        REFUSALS,
+        "            site.streak = 0\n",
+        "            pass\n",
+        (ADMISSION, "take_others_of_their_site"),
+    ),
+    Guard(
+        "what cached() asks for is looked at, whatever its site",
+        REFUSALS,
+        "site.left and hint_of(query) is None:",
+        "site.left:",
+        (ADMISSION, "looked_at_where_cached_asks"),
+    ),
+    Guard(
+        "where all is admitted, none is refused for those before it",
         PLANNING,
-        "        sites.note_cacheable(compiler.query, result_type)\n",
-        "        pass\n",
-        ("tests/integration/test_plans.py", "remembered_again"),
+        "if refusal.query and is_judged(",
+        "if refusal.query and bool(",
+        (ADMISSION, "looked_at_each_time"),
     ),
     Guard(
         "whoever counts waits for another process that does",

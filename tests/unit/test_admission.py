@@ -2,7 +2,17 @@
 
 import pytest
 
-from querycache.admission import _ENOUGH, _SKIPPED, _STREAK, _TRIES, Costs, Sites
+from querycache.admission import (
+    _ENOUGH,
+    _SKIPPED,
+    _SKIPPED_FOR_SQL,
+    _STREAK,
+    _TRIES,
+    Costs,
+    Sites,
+    is_judged,
+)
+from querycache.exceptions import Reason
 from tests.testapp.models import Author, Book
 
 
@@ -19,12 +29,12 @@ def costs(*, load=100.0, compiling=50.0, hit, hits=_ENOUGH, fills=1):
 def confirmed(found, *, direct, hit):
     """Go through the tries, on either side, that precede a refusal; say whether it is one."""
     for _ in range(_TRIES):
-        assert found.refuse("cost")
+        assert found.refuse()
         found.note_direct(direct)
     for _ in range(_TRIES):
         assert found.left > 0
         found.note_hit(hit)
-    return found.refuse("cost")
+    return found.refuse()
 
 
 def test_a_query_that_the_database_answers_sooner_is_refused():
@@ -32,11 +42,11 @@ def test_a_query_that_the_database_answers_sooner_is_refused():
 
 
 def test_a_query_that_the_cache_answers_sooner_is_not():
-    assert not costs(hit=140).refuse("cost")
+    assert not costs(hit=140).refuse()
 
 
 def test_to_compile_counts_as_a_cost_of_the_database():
-    assert not costs(hit=300, compiling=150).refuse("cost")
+    assert not costs(hit=300, compiling=150).refuse()
 
 
 def test_what_seems_slower_is_compared_anew_before_it_is_refused():
@@ -53,13 +63,13 @@ def test_it_is_judged_after_enough_hits_and_fills():
         assert found.left > 0
         found.note_hit(1)
     assert found.left == 0
-    assert not found.refuse("cost")
+    assert not found.refuse()
     assert found.left == _ENOUGH
 
 
 def test_entries_that_die_unread_are_refused():
-    assert costs(hit=1, hits=5, fills=_ENOUGH).refuse("cost")
-    assert not costs(hit=1, hits=20, fills=_ENOUGH).refuse("cost")
+    assert costs(hit=1, hits=5, fills=_ENOUGH).refuse()
+    assert not costs(hit=1, hits=20, fills=_ENOUGH).refuse()
 
 
 def test_it_is_tried_again_and_judged_by_what_it_costs_then():
@@ -67,33 +77,35 @@ def test_it_is_tried_again_and_judged_by_what_it_costs_then():
     assert confirmed(found, direct=150, hit=300)
     for _ in range(_SKIPPED - 1):
         assert found.left <= 0
-        assert found.refuse("cost")
+        assert found.refuse()
     for _ in range(_TRIES):
         assert found.left > 0
         found.note_hit(10)
-    assert not found.refuse("cost")
+    assert not found.refuse()
 
 
 def test_it_is_refused_again_if_it_costs_the_same():
     found = costs(hit=300)
     assert confirmed(found, direct=150, hit=300)
     for _ in range(_SKIPPED - 1):
-        found.refuse("cost")
+        found.refuse()
     for _ in range(_TRIES):
         found.note_hit(300)
-    assert found.refuse("cost")
+    assert found.refuse()
     assert found.skips == _SKIPPED - 1
 
 
 def test_in_a_test_run_nothing_is_refused_unless_the_settings_say_so():
-    assert not costs(hit=300).refuse(None)
+    assert not is_judged(None)
+    assert not is_judged("all")
+    assert is_judged("cost")
 
 
 def test_a_few_slow_hits_do_not_make_the_others_slow():
     found = costs(hit=100)
     for number in range(_ENOUGH):
         found.note_hit(1_000_000 if number % 10 == 0 or number > _ENOUGH - 4 else 100)
-    assert not found.refuse("cost")
+    assert not found.refuse()
 
 
 def test_hits_that_have_become_slow_are_seen():
@@ -103,36 +115,43 @@ def test_hits_that_have_become_slow_are_seen():
     assert confirmed(found, direct=150, hit=1000)
 
 
-def skips(sites, query, result_type="multi"):
-    return bool(sites.skips) and sites.skip(query, result_type)
+def is_skipped(sites, query, result_type="multi"):
+    site = sites.find(query, result_type)
+    return site is not None and site.left > 0
 
 
-def test_a_site_is_skipped_after_a_streak_of_refusals():
+@pytest.mark.parametrize(
+    ("reason", "skipped"),
+    [(Reason.NOT_WORTH_IT, _SKIPPED), (Reason.UNKNOWN_FUNCTION, _SKIPPED_FOR_SQL)],
+)
+def test_a_site_is_skipped_after_a_streak_of_refusals(reason, skipped):
     sites, query = Sites(), Author.objects.filter(pk=1).query
     for _ in range(_STREAK - 1):
-        assert not sites.note_refused(query, "multi")
-        assert not skips(sites, query)
-    assert sites.note_refused(query, "multi")
-    same = Author.objects.filter(pk=2).query
-    assert [skips(sites, same) for _ in range(_SKIPPED + 1)] == [True] * _SKIPPED + [False]
-    assert sites.note_refused(query, "multi")  # still: it is known at once
-    assert skips(sites, same)
+        assert not sites.note_refused(query, "multi", reason, "name")
+        assert not is_skipped(sites, query)
+    assert sites.note_refused(query, "multi", reason, "name")
+    site = sites.find(Author.objects.filter(pk=2).query, "multi")
+    assert (site.left, site.reason, site.query) == (skipped, reason, "name")
+    site.left = 0
+    assert sites.note_refused(query, "multi", reason, "name")  # still: it is known at once
+    assert site.left == skipped
 
 
 def test_what_is_known_of_sites_is_bounded():
     sites = Sites()
     for number in range(3000):
-        sites.note_refused(Author.objects.all()[number : number + 5].query, "multi")
-    assert len(sites.streaks) <= 1001
+        query = Author.objects.all()[number : number + 5].query
+        sites.note_refused(query, "multi", Reason.NOT_WORTH_IT)
+    assert len(sites.by_model[Author]) <= 1001
 
 
-def test_a_query_of_a_site_that_is_worth_it_ends_the_streak():
+def test_a_query_of_a_site_that_is_not_refused_ends_the_streak():
     sites, query = Sites(), Author.objects.filter(pk=1).query
     for _ in range(_STREAK - 1):
-        sites.note_refused(query, "multi")
-    sites.note_worth(query, "multi")
-    assert not sites.note_refused(query, "multi")
-    assert not skips(sites, query)
+        sites.note_refused(query, "multi", Reason.NOT_WORTH_IT)
+    sites.find(query, "multi").streak = 0
+    assert not sites.note_refused(query, "multi", Reason.NOT_WORTH_IT)
+    assert not is_skipped(sites, query)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +170,7 @@ def test_a_query_of_a_site_that_is_worth_it_ends_the_streak():
 def test_another_kind_of_query_is_of_another_site(other):
     sites, query = Sites(), Author.objects.filter(pk=1).query
     for _ in range(_STREAK):
-        sites.note_refused(query, "multi")
-    assert not skips(sites, other().query)
-    assert not skips(sites, query, "single")
-    assert skips(sites, query)
+        sites.note_refused(query, "multi", Reason.NOT_WORTH_IT)
+    assert not is_skipped(sites, other().query)
+    assert not is_skipped(sites, query, "single")
+    assert is_skipped(sites, query)
