@@ -143,7 +143,7 @@ class QueryCacheAdmin(ModelAdmin):
 
     @transaction.non_atomic_requests
     def flush_object_view(self, request: HttpRequest, label: str, pk: str) -> HttpResponse:
-        """Ask on GET, invalidate what was read of the model of an object on POST."""
+        """Ask on GET, invalidate what depends on an object on POST."""
         self._require_flush_permission(request)
         with bypass():  # who comes here may not trust what is cached
             instance = object_of(self.admin_site, request, label, unquote(pk))
@@ -156,7 +156,7 @@ class QueryCacheAdmin(ModelAdmin):
             invalidate(instance)
             log_invalidation(request, instance)
             text = _("Invalidated what was read of %s. The next reads ask the database.")
-            messages.success(request, text % label)
+            messages.success(request, text % instance)
 
         context = {"kind": "object", "what": label, "object": instance, "back": back["Location"]}
         return self._ask_or(request, _("Invalidate cached data?"), context, act, back)

@@ -197,6 +197,24 @@ def change_of_models(models: Iterable[type[Model]]) -> Change:
 _BY_SIGNAL: Final = frozenset([("", Cause.SIGNAL)])
 
 
+def change_of_instance(instance: Model) -> Change:
+    """Return what changes if the row of an instance was written, whatever it has in its columns."""
+    model, config = type(instance), get_config()
+    scopes: set[Scope] = set()
+    tables: set[str] = set()
+    for part in [model, *model._meta.all_parents]:
+        table = normalized_table(part._meta.db_table)
+        tables.add(table)
+        if columns := config.scopes.get(table):
+            key, *others = columns
+            value = key.value(instance.__dict__.get(part._meta.pk.attname))
+            if value is not None:
+                scopes.add(Scope(table, key.name, value))
+                scopes.update(Scope(table, column.name, ANY) for column in others)
+    whole = tables - {scope.table for scope in scopes}
+    return Change(_followers(tables) | whole, scopes=frozenset(scopes))
+
+
 def cascaded_tables(models: Iterable[type[Model]]) -> set[str]:
     """Return the tables in which the database itself deletes or changes rows along with these."""
     tables: set[str] = set()

@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -126,6 +127,7 @@ def invalidate(*targets: Target, using: str | None = None) -> None:
     "shop.Product".
 
     For changes that do not go through Django. In a transaction it takes place with its commit.
+    Of an instance it is what depends on its row: not what was read of other rows by their keys.
     ``using`` is the alias of the database that changed; without it, it is that of an instance or a
     queryset, and every database for a model. Raises ``TypeError`` or ``LookupError`` for a target
     that is none, ``StoreFailed`` if the store does not answer (then it is made up for as soon as it
@@ -137,7 +139,10 @@ def invalidate(*targets: Target, using: str | None = None) -> None:
     for target in targets:
         aliases, change = _change_of_target(target)
         for alias in [using] if using is not None else aliases:
-            changed[alias] = changed[alias].also(change.tables)
+            known = changed[alias]
+            changed[alias] = replace(
+                known, tables=known.tables | change.tables, scopes=known.scopes | change.scopes
+            )
     for alias, change in changed.items():
         invalidation.invalidate_change(change, alias)
 
@@ -161,7 +166,7 @@ def _change_of_target(target: Target) -> tuple[list[str], Change]:
         return [target.db], own.also(tables_in_tree(target.query))
     if isinstance(target, Model):
         alias = target._state.db
-        return [alias] if alias else list(connections), changes.change_of_models([type(target)])
+        return [alias] if alias else list(connections), changes.change_of_instance(target)
     if isinstance(target, type) and issubclass(target, Model):  # type: ignore[redundant-expr]
         return list(connections), changes.change_of_models([target])
     raise TypeError(f"expected a model, an instance, a queryset or a name, not {target!r}")

@@ -203,7 +203,7 @@ def test_an_object_is_invalidated_from_its_form(admin):
     admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
     assert admin.driver.current_url.endswith(f"/admin/shop/brand/{brand.pk}/change/")
     assert admin.messages == [
-        "Invalidated what was read of shop.Brand. The next reads ask the database."
+        "Invalidated what was read of Acme. The next reads ask the database."
     ]
 
 

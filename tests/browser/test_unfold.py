@@ -90,4 +90,4 @@ def test_an_object_is_invalidated_from_its_form(admin):
     admin.open(link.get_attribute("href").removeprefix(admin.url))
     admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]").click()
     admin.wait_for("#brand_form")
-    assert "Invalidated what was read of shop.Brand." in admin.driver.page_source
+    assert "Invalidated what was read of Acme." in admin.driver.page_source

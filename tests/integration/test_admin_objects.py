@@ -64,7 +64,7 @@ def test_an_answer_forgets_what_was_read_and_goes_back_to_the_object(flusher, br
     response = flusher.post(url_for(brand), follow=True)
 
     assert response.redirect_chain == [(form_of(brand), 302)]
-    assert "Invalidated what was read of shop.Brand." in response.content.decode()
+    assert "Invalidated what was read of &lt;b&gt;Acme&lt;/b&gt;." in response.content.decode()
     assert outcome_of_reading() == "miss"
     entry = LogEntry.objects.get()
     assert (entry.user.username, entry.object_id) == ("mia", str(brand.pk))

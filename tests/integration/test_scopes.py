@@ -146,7 +146,6 @@ BROAD_WRITES = {
     "a signal by hand": lambda tags: post_save.send(Tag, instance=tags.first(), using=tags.db),
     "a signal of no row": lambda tags: post_save.send(Tag, instance=None, using=tags.db),
     "invalidate": lambda tags: invalidate(Tag, using=tags.db),
-    "invalidate of an instance": lambda tags: invalidate(tags.first()),
     "bulk_create that updates": upsert,
     "delete of many": lambda tags: (
         tags.filter(name="one").delete()
@@ -494,6 +493,78 @@ def test_rows_that_the_database_deletes_along_are_any_rows(using, reads):
     assert get(objects, placed.pk)() is None
 
 
+# invalidate() of an instance ----------------------------------------------------------------------
+
+
+def outside(using, statement, *params):
+    """Run SQL of which querycache does not hear."""
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        statement = statement.replace("%s", "?")
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(statement, params)
+
+
+def test_invalidate_of_an_instance_is_a_write_to_its_row(using, tags, two, reads):
+    one, other = two
+    reads.fill(get(tags, other.pk), get(tags, one.pk), lambda: list(tags.all()))
+    outside(using, "UPDATE testapp_tag SET name = 'new' WHERE id = %s", one.pk)
+    invalidate(one)
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+    assert get(tags, one.pk)().name == "new"
+
+
+def test_invalidate_of_an_instance_in_a_transaction_takes_place_with_its_commit(
+    using, tags, two, reads
+):
+    one, other = two
+    reads.fill(get(tags, other.pk), get(tags, one.pk))
+    with transaction.atomic(using=using):
+        outside(using, "UPDATE testapp_tag SET name = 'new' WHERE id = %s", one.pk)
+        invalidate(one)
+        assert get(tags, one.pk)().name == "new"
+        assert elsewhere(lambda: get(tags, one.pk)().name) == "one"
+    assert reads.outcomes() == ["hit", "miss"]
+
+
+def test_invalidate_of_an_instance_that_was_not_there_has_it_read(using, tags, two, reads):
+    absent = Tag(pk=two[1].pk + 1000)
+    reads.fill(get(tags, absent.pk), rows(tags, two[0].pk, absent.pk), get(tags, two[0].pk))
+    outside(using, "INSERT INTO testapp_tag (id, name) VALUES (%s, 'new')", absent.pk)
+    invalidate(absent, using=using)
+    assert reads.outcomes() == ["miss", "miss", "hit"]
+    assert get(tags, absent.pk)().name == "new"
+
+
+def test_invalidate_of_an_instance_is_one_of_its_parents_rows(using, reads):
+    author = Author.objects.using(using).create(name="author")
+    objects, parents = Textbook.objects.using(using), Book.objects.using(using)
+    one, other = (objects.create(name=name, author=author, subject="x") for name in "ab")
+    reads.fill(
+        lambda: parents.get(pk=other.pk),
+        lambda: parents.get(pk=one.pk),
+        lambda: objects.get(pk=one.pk),
+    )
+    invalidate(one)
+    assert reads.outcomes() == ["hit", "miss", "miss"]
+
+
+@pytest.mark.parametrize("pk", [None, "1"])
+def test_invalidate_of_an_instance_without_a_key_is_one_of_all_rows(using, tags, two, reads, pk):
+    reads.fill(get(tags, two[0].pk))
+    invalidate(Tag(pk=pk), using=using)
+    assert reads.outcomes() == ["miss"]
+
+
+def test_invalidate_of_an_instance_whose_table_has_a_trigger_is_one_of_all_rows(
+    tags, two, reads, settings
+):
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "TRIGGERS": {"testapp.Tag": ["testapp.Tag"]}}
+    reads.fill(get(tags, two[1].pk))
+    invalidate(two[0])
+    assert reads.outcomes() == ["miss"]
+
+
 # Settings -----------------------------------------------------------------------------------------
 
 
@@ -578,6 +649,17 @@ def test_a_write_to_rows_of_one_value_leaves_those_of_another_alone(
         write(books, one)
     assert reads.outcomes() == ["hit", "miss", "miss"]
     assert books_of(one)() != before
+
+
+def test_invalidate_of_an_instance_is_one_of_all_values_of_other_columns(using, by_author, reads):
+    """It may have come from anywhere."""
+    one, other = by_author
+    book = one.books.get()
+    reads.fill(books_of(one), books_of(other))
+    outside(using, "UPDATE testapp_book SET author_id = %s WHERE id = %s", other.pk, book.pk)
+    invalidate(book)
+    assert reads.outcomes() == ["miss", "miss"]
+    assert (len(books_of(one)()), len(books_of(other)())) == (0, 2)
 
 
 UNKNOWN_VALUES = {

@@ -52,6 +52,7 @@ HYDRATION = "querycache/hydration.py"
 CONNECTIONS = "querycache/_django/connections.py"
 INSTANCES = "querycache/_django/instances.py"
 RELATIONS = "querycache/_django/relations.py"
+CHANGES = "querycache/changes.py"
 ADMISSION = "tests/integration/test_admission.py"
 PLANS = "querycache/plans.py"
 PINS = "querycache/pins.py"
@@ -494,7 +495,7 @@ GUARDS = [
     ),
     Guard(
         "what a trigger writes is stale with its table",
-        "querycache/changes.py",
+        CHANGES,
         "_with_cascades(config.triggers.get(table, ()))",
         "()",
         (DECLARED, "trigger_writes"),
@@ -592,14 +593,14 @@ GUARDS = [
     ),
     Guard(
         "an UPDATE that sets the column does not tell rows by it",
-        "querycache/changes.py",
+        CHANGES,
         "        if pin.column.name not in pinned.sets:\n",
         "        if True:\n",
         (SCOPES, "one_to_every_row"),
     ),
     Guard(
         "an INSERT that updates on conflict is a write of unknown rows",
-        "querycache/changes.py",
+        CHANGES,
         "    if updates_on_conflict(compiler):\n",
         "    if False:\n",
         (SCOPES, "one_to_every_row"),
@@ -634,14 +635,14 @@ GUARDS = [
     ),
     Guard(
         "a row that has no old values may yet be inserted",
-        "querycache/changes.py",
+        CHANGES,
         "        if len(rows) == len(values[key.name]):",
         "        if rows:",
         (SCOPES, "asks_for_their_old_values"),
     ),
     Guard(
         "a row comes into the scope of its new value",
-        "querycache/changes.py",
+        CHANGES,
         "            values[column.name] = found | new\n",
         "            values[column.name] = found\n",
         (SCOPES, "asks_for_their_old_values"),
@@ -1093,6 +1094,20 @@ GUARDS = [
         "if refusal.query and is_judged(",
         "if refusal.query and bool(",
         (ADMISSION, "looked_at_each_time"),
+    ),
+    Guard(
+        "invalidate() of an instance is one of all values of its other columns",
+        CHANGES,
+        "                scopes.update(Scope(table, column.name, ANY) for column in others)\n",
+        "",
+        (SCOPES, "all_values_of_other_columns"),
+    ),
+    Guard(
+        "invalidate() of an instance is one of its parents' rows",
+        CHANGES,
+        "    for part in [model, *model._meta.all_parents]:\n        table = normalized_table(part",
+        "    for part in [model]:\n        table = normalized_table(part",
+        (SCOPES, "its_parents_rows"),
     ),
     Guard(
         "whoever counts waits for another process that does",
