@@ -17,15 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from querycache.exceptions import StoreFailed
 from querycache.memory import Memory
-from querycache.stats import (
-    MOST_EVENTS,
-    QUERIES,
-    SERIES,
-    TOTALS,
-    Resolution,
-    group_of,
-    name_of,
-)
+from querycache.series import SERIES, Resolution, group_of
+from querycache.stats import MOST_EVENTS, QUERIES, TOTALS, name_of
 
 PUBLISH_SECONDS: Final = 1.0
 _QUEUE_LENGTH: Final = 10_000

@@ -16,17 +16,8 @@ from django.utils.translation import ngettext
 from querycache import counts as counters
 from querycache.counting import statistics
 from querycache.exceptions import Reason
-from querycache.stats import (
-    QUERIES,
-    ModelStats,
-    Queries,
-    QueryStats,
-    Resolution,
-    Stats,
-    Step,
-    group_of,
-    steps_until,
-)
+from querycache.series import Resolution, Step, group_of, steps_until
+from querycache.stats import QUERIES, ModelStats, Queries, QueryStats, Stats
 
 
 def series(resolution: Resolution, now: float | None = None) -> list[Step]:

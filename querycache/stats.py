@@ -1,8 +1,7 @@
 """
-What is counted, by model, by query and over time: names, and their arithmetic.
+What is counted, by model and by query: names, and their arithmetic.
 
-The store keeps counters in groups. One holds the totals of each model, one those of each query, and
-there is one for each minute, quarter of an hour and two hours of what is shown as a chart.
+The store keeps counters in groups. One holds the totals of each model, one those of each query.
 """
 
 import enum
@@ -35,28 +34,19 @@ class Cause(enum.StrEnum):
     """``invalidate()``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """
-    What is counted of a model and of a query alike.
+class Figures:
+    """What follows from the counts of a model or of a query, however these are kept."""
 
-    ``unasked`` are those of the hits that were answered within ``MAX_STALE``, without asking the
-    store. ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had
-    taken for the rows of these hits; ``fill_us`` those of the SELECTs whose rows were stored, in
-    ``fill_bytes`` bytes. ``deaths`` are the entries that a read has found stale.
-    """
+    __slots__ = ()
 
-    hits: int = 0
-    unasked: int = 0
-    misses: int = 0
-    fills: int = 0
-    deaths: int = 0
-    hit_us: int = 0
-    load_us: int = 0
-    fill_us: int = 0
-    fill_bytes: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """Of the bypasses, by the value of their ``Reason``."""
+    hits: int
+    misses: int
+    fills: int
+    hit_us: int
+    load_us: int
+    fill_us: int
+    fill_bytes: int
+    reasons: Mapping[str, int]
 
     @property
     def bypasses(self) -> int:
@@ -95,6 +85,30 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts(Figures):
+    """
+    What is counted of a model and of a query alike.
+
+    ``unasked`` are those of the hits that were answered within ``MAX_STALE``, without asking the
+    store. ``hit_us`` are the microseconds that hits took, ``load_us`` those that the database had
+    taken for the rows of these hits; ``fill_us`` those of the SELECTs whose rows were stored, in
+    ``fill_bytes`` bytes. ``deaths`` are the entries that a read has found stale.
+    """
+
+    hits: int = 0
+    unasked: int = 0
+    misses: int = 0
+    fills: int = 0
+    deaths: int = 0
+    hit_us: int = 0
+    load_us: int = 0
+    fill_us: int = 0
+    fill_bytes: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Of the bypasses, by the value of their ``Reason``."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStats(Counts):
     """
     The counts of one model, or of all of them.
@@ -121,7 +135,7 @@ class ModelStats(Counts):
 _BY_NAME: Final = ("reasons", "causes")
 COUNTED: Final = tuple(each.name for each in fields(ModelStats) if each.name not in _BY_NAME)
 _OF_QUERY: Final = tuple(each.name for each in fields(Counts) if each.name not in _BY_NAME)
-_REASONS: Final = tuple(reason.value for reason in Reason)
+REASONS: Final = tuple(reason.value for reason in Reason)
 UNOPTED: Final = "unopted"
 """What is counted of a model that is not opted in: its reads."""
 
@@ -167,7 +181,7 @@ def _by_subject(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 def _counts_from(found: Mapping[str, int], names: Sequence[str]) -> dict[str, Any]:
     return {name: found.get(name, 0) for name in names} | {
-        "reasons": {name: found[name] for name in _REASONS if name in found}
+        "reasons": {name: found[name] for name in REASONS if name in found}
     }
 
 
@@ -205,6 +219,25 @@ class QueryStats(Counts):
     name: str = ""
 
 
+class Glance(Figures):
+    """The counts of the query that it is just the turn of, each found when it is asked for."""
+
+    __slots__ = ("_columns", "_of_reasons", "name")
+
+    def __init__(
+        self, columns: Mapping[str, Mapping[str, int]], of_reasons: Mapping[str, Mapping[str, int]]
+    ) -> None:
+        self._columns, self._of_reasons, self.name = columns, of_reasons, ""
+
+    def __getattr__(self, counted: str) -> Any:
+        if counted in self._columns:
+            return self._columns[counted].get(self.name, 0)
+        if counted != "reasons":
+            raise AttributeError(counted)
+        name = self.name
+        return {each: column[name] for each, column in self._of_reasons.items() if name in column}
+
+
 class Queries(Mapping[str, QueryStats]):
     """
     The counters of queries, put together again one by one as they are asked for.
@@ -220,7 +253,7 @@ class Queries(Mapping[str, QueryStats]):
             if name:
                 columns[counted][name] = number
         self._columns = [columns[each] for each in _OF_QUERY]
-        self._reasons = {each: columns[each] for each in _REASONS if each in columns}
+        self._reasons = {each: columns[each] for each in REASONS if each in columns}
         self._names: dict[str, int] = {}
         for column in columns.values():
             self._names.update(column)
@@ -233,22 +266,14 @@ class Queries(Mapping[str, QueryStats]):
         reasons = {each: column[name] for each, column in self._reasons.items() if name in column}
         return QueryStats(*counts, reasons=reasons, name=name)  # type: ignore[misc, arg-type]
 
-    def each(self, names: Iterable[str]) -> Iterator[QueryStats]:
+    def each(self, names: Iterable[str]) -> "Iterator[Glance]":
         """
-        Yield the counts of these queries, in one and the same object that is filled anew.
+        Yield these queries, in one and the same object that stands for one after the other.
 
         For whoever looks at thousands and keeps none: to make an object takes longer than to sort.
         """
-        one, write = QueryStats(), object.__setattr__
-        columns = list(zip(_OF_QUERY, self._columns, strict=True))
-        for name in names:
-            for counted, column in columns:
-                write(one, counted, column.get(name, 0))
-            reasons = {
-                each: column[name] for each, column in self._reasons.items() if name in column
-            }
-            write(one, "reasons", reasons)
-            write(one, "name", name)
+        one = Glance(dict(zip(_OF_QUERY, self._columns, strict=True)), self._reasons)
+        for one.name in names:
             yield one
 
     def __contains__(self, name: object) -> bool:
@@ -270,80 +295,8 @@ def least_read(counts: Mapping[str, int], share: float) -> list[str]:
     """Return the names of all counters of those queries that were read the least."""
     found = _by_subject(counts)
     reads = {
-        name: sum(of.get(each, 0) for each in ("hits", "misses", *_REASONS))
+        name: sum(of.get(each, 0) for each in ("hits", "misses", *REASONS))
         for name, of in found.items()
     }
     least = nsmallest(int(len(reads) * share), reads, key=reads.__getitem__)
     return [name_of(name, counted) for name in least for counted in found[name]]
-
-
-# Over time ----------------------------------------------------------------------------------------
-
-
-class Resolution(enum.Enum):
-    """
-    How finely something is counted over time: in steps of so many seconds, of which so many are
-    shown.
-    """
-
-    HOUR = ("minute", 60, 60)
-    DAY = ("quarter", 900, 96)
-    WEEK = ("hours", 7200, 84)
-
-    def __init__(self, group: str, seconds: int, steps: int) -> None:
-        self.group, self.seconds, self.steps = group, seconds, steps
-        self.kept = seconds * (steps + 2)
-
-
-_SUMMED: Final = (
-    "hits", "unasked", "misses", "fills", "invalidations", "mismatches", "incidents", "hit_us",
-    "load_us",
-)  # fmt: skip
-SERIES: Final = {name: name for name in _SUMMED} | dict.fromkeys(_REASONS, "bypasses")
-"""What is counted over time, and under which name; for all models together."""
-
-
-def group_of(resolution: Resolution, now: float) -> str:
-    """Return the group of the step that a Unix time falls into."""
-    return f"{resolution.group}:{int(now) // resolution.seconds}"
-
-
-def steps_until(resolution: Resolution, now: float) -> list[int]:
-    """Return the Unix times at which the steps begin that are shown, the last one that of now."""
-    last = int(now) // resolution.seconds
-    first = last - resolution.steps + 1
-    return [step * resolution.seconds for step in range(first, last + 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """
-    What was counted from a Unix time on, for as many seconds as ``resolution`` says.
-    """
-
-    at: int
-    hits: int = 0
-    unasked: int = 0
-    misses: int = 0
-    bypasses: int = 0
-    fills: int = 0
-    invalidations: int = 0
-    mismatches: int = 0
-    incidents: int = 0
-    hit_us: int = 0
-    load_us: int = 0
-
-    @property
-    def reads(self) -> int:
-        """How many reads there were."""
-        return self.hits + self.misses + self.bypasses
-
-    @property
-    def hit_rate(self) -> float | None:
-        """The share of reads that the cache answered, None if there was none."""
-        return self.hits / self.reads if self.reads else None
-
-    @property
-    def saved_seconds(self) -> float:
-        """Seconds of database time saved."""
-        return (self.load_us - self.hit_us) / 1_000_000

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from querycache.management.figures import percentage
 from querycache.panel import wording
-from querycache.stats import Resolution, Step
+from querycache.series import Resolution, Step
 
 WIDTH: Final = 600
 HEIGHT: Final = 120

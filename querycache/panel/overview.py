@@ -15,7 +15,8 @@ from querycache.exceptions import StoreFailed
 from querycache.management.figures import remarks
 from querycache.panel import charts, wording
 from querycache.querysets import get_stats
-from querycache.stats import Resolution, Stats, Step
+from querycache.series import Resolution, Step
+from querycache.stats import Stats
 
 MOST_ADVICE: Final = 5
 """Pieces of advice that the overview shows; the page of models shows all."""

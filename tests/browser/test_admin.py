@@ -202,9 +202,7 @@ def test_an_object_is_invalidated_from_its_form(admin):
     admin.keep_picture("object-question-light")
     admin.follow(admin.driver.find_element(By.CSS_SELECTOR, "#querycache input[type=submit]"))
     assert admin.driver.current_url.endswith(f"/admin/shop/brand/{brand.pk}/change/")
-    assert admin.messages == [
-        "Invalidated what was read of Acme. The next reads ask the database."
-    ]
+    assert admin.messages == ["Invalidated what was read of Acme. The next reads ask the database."]
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])

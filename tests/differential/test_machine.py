@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 import querycache
-from querycache import breaker, counts, debts, generations, local
+from querycache import breaker, counts, debts, generations, loads, local, singleflight
 from querycache.counting import statistics
 from querycache.exceptions import StoreFailed
 from querycache.stores import get_store
@@ -240,6 +240,9 @@ def world(using, store, monkeypatch):
     unreliable = Unreliable(get_store(), store)
     for module in (generations, breaker, debts, local):
         monkeypatch.setattr(module, "monotonic", clock)
+    # Whoever interrupts a load and waits for it would wait that long.
+    for module in (singleflight, loads):
+        monkeypatch.setattr(module, "MAX_WAIT", 0.001)
     monkeypatch.setattr(breaker, "_failed_at", None)
     monkeypatch.setattr(debts, "_MANY_DEBTS", 3)
     for module in (generations, breaker, debts, counts):

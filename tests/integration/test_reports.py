@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 import querycache
 from querycache import counts, get_stats, reports, stores
 from querycache.counting import Batch, Group, statistics
-from querycache.stats import QUERIES, ModelStats, Resolution, Stats
+from querycache.series import Resolution
+from querycache.stats import QUERIES, ModelStats, Stats
 from tests.testapp.models import Author, Secret, Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
