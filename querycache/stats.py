@@ -34,7 +34,7 @@ class Cause(enum.StrEnum):
     """``invalidate()``."""
 
 
-class Figures:
+class Ratios:
     """What follows from the counts of a model or of a query, however these are kept."""
 
     __slots__ = ()
@@ -85,7 +85,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts(Figures):
+class Counts(Ratios):
     """
     What is counted of a model and of a query alike.
 
@@ -219,7 +219,7 @@ class QueryStats(Counts):
     name: str = ""
 
 
-class Glance(Figures):
+class Glance(Ratios):
     """The counts of the query that it is just the turn of, each found when it is asked for."""
 
     __slots__ = ("_columns", "_of_reasons", "name")

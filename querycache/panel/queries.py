@@ -16,7 +16,7 @@ from querycache.panel import listing, wording
 from querycache.panel.listing import Asked, Cell, Column, Figure
 from querycache.panel.models import by_number
 from querycache.reports import QueryText
-from querycache.stats import Figures, Queries, QueryStats
+from querycache.stats import Queries, QueryStats, Ratios
 
 QUERIES_PER_PAGE: Final = 50
 
@@ -60,7 +60,7 @@ VIEWS: Final = (
 )
 
 
-def _number(name: str) -> Column[Figures]:
+def _number(name: str) -> Column[Ratios]:
     return Column(
         name,
         _HEADINGS[name],
@@ -75,7 +75,7 @@ _HEADINGS: Final = {
     "misses": gettext_lazy("Misses"),
     "deaths": gettext_lazy("Deaths"),
 }
-COLUMNS: Final[tuple[Column[Figures], ...]] = (
+COLUMNS: Final[tuple[Column[Ratios], ...]] = (
     _number("reads"),
     _number("hits"),
     _number("misses"),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from querycache import sql
 from querycache.exceptions import Uncacheable
 from querycache.management.figures import human_duration, percentage
-from querycache.stats import Figures
+from querycache.stats import Ratios
 
 NOTHING: Final = "–"
 _EXCERPT: Final = 200
@@ -60,12 +60,12 @@ def size(value: float | None) -> str:
     return f"{number(value, 0 if unit == 'B' else 1)} {unit}"
 
 
-def benefit(counts: Figures | None) -> str:
+def benefit(counts: Ratios | None) -> str:
     """Return the database time that was saved, if anything was."""
     return duration(counts.saved_seconds if counts and counts.hits else None)
 
 
-def hit_rate(counts: Figures | None) -> str:
+def hit_rate(counts: Ratios | None) -> str:
     """Return the share of reads that the cache answered."""
     return percentage(counts.hit_rate) if counts and counts.reads else NOTHING
 

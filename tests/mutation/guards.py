@@ -53,6 +53,10 @@ CONNECTIONS = "querycache/_django/connections.py"
 INSTANCES = "querycache/_django/instances.py"
 RELATIONS = "querycache/_django/relations.py"
 CHANGES = "querycache/changes.py"
+ADMIN = "querycache/admin.py"
+ADMIN_TESTS = "tests/integration/test_admin.py"
+ADMIN_PAGES = "tests/integration/test_admin_pages.py"
+ADMIN_OBJECTS = "tests/integration/test_admin_objects.py"
 ADMISSION = "tests/integration/test_admission.py"
 PLANS = "querycache/plans.py"
 PINS = "querycache/pins.py"
@@ -1108,6 +1112,83 @@ GUARDS = [
         "    for part in [model, *model._meta.all_parents]:\n        table = normalized_table(part",
         "    for part in [model]:\n        table = normalized_table(part",
         (SCOPES, "its_parents_rows"),
+    ),
+    Guard(
+        "who may not view the panel is shown nothing",
+        ADMIN,
+        "        if not self.has_view_permission(request):\n            raise PermissionDenied\n",
+        "",
+        (ADMIN_TESTS, "staff_without_permission"),
+    ),
+    Guard(
+        "who may not flush flushes nothing",
+        ADMIN,
+        "        if not self.has_flush_permission(request):\n            raise PermissionDenied\n",
+        "        pass\n",
+        (ADMIN_TESTS, "a_viewer_may_not_flush"),
+    ),
+    Guard(
+        "to flush one has to be allowed to view, too",
+        ADMIN,
+        "may_flush and self.has_view_permission(request)",
+        "may_flush",
+        (ADMIN_TESTS, "needs_the_permission_to_view"),
+    ),
+    Guard(
+        "GET asks before anything is flushed",
+        ADMIN,
+        '            return self._page(request, "flush", question, context)\n',
+        '            act()\n            return self._page(request, "flush", question, context)\n',
+        (ADMIN_TESTS, "a_flush_asks_before_it_is_done"),
+    ),
+    Guard(
+        "only POST flushes",
+        ADMIN,
+        '        if request.method != "POST":\n',
+        "        if False:\n",
+        (ADMIN_TESTS, "only_post_flushes"),
+    ),
+    Guard(
+        "who flushed is logged",
+        ADMIN,
+        "            log_flush(request, target.what)\n",
+        "",
+        (ADMIN_TESTS, "logged_with_who_did_it"),
+    ),
+    Guard(
+        "a flush does not wait for the commit of its request",
+        ADMIN,
+        "    @transaction.non_atomic_requests\n    def flush_model_view",
+        "    def flush_model_view",
+        (ADMIN_TESTS, "does_not_wait_to_fail"),
+    ),
+    Guard(
+        "an object that one may not view is not invalidated",
+        "querycache/_django/admin.py",
+        "    if instance is None or not model_admin.has_view_permission(request, instance):\n",
+        "    if instance is None:\n",
+        (ADMIN_OBJECTS, "one_may_not_see"),
+    ),
+    Guard(
+        "who may not flush sees no link on forms",
+        "querycache/change_forms.py",
+        "    if not request.user.has_perms(_PERMISSIONS):\n        return None\n",
+        "",
+        (ADMIN_OBJECTS, "sees_no_link"),
+    ),
+    Guard(
+        "no cell of an export is a formula",
+        "querycache/panel/exports.py",
+        "value.startswith(_FORMULAS)",
+        "False",
+        (ADMIN_PAGES, "is_a_formula"),
+    ),
+    Guard(
+        "parameters are shown only if the settings allow it",
+        "querycache/panel/queries.py",
+        "text.parameters if config.shows_parameters else None",
+        "text.parameters",
+        (ADMIN_PAGES, "says_all_that_is_known"),
     ),
     Guard(
         "whoever counts waits for another process that does",

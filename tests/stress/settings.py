@@ -27,4 +27,7 @@ CACHES = {
         },
     }
 }
-QUERYCACHE = {"MODELS": {"stress.*": {"TTL": 300}}}
+QUERYCACHE = {
+    "CHECK_PLANS": os.environ.get("QUERYCACHE_CHECK_PLANS") == "1",
+    "MODELS": {"stress.*": {"TTL": 300}},
+}

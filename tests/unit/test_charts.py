@@ -5,7 +5,7 @@ import re
 import pytest
 
 from querycache.panel import charts
-from querycache.stats import Resolution, Step
+from querycache.series import Resolution, Step
 
 
 def chart(name, *steps):
