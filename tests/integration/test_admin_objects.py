@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -149,7 +150,9 @@ def test_the_form_shows_its_errors_and_the_link(admin_client, brand):
     assert LINK in page.content.decode()
 
 
-def test_a_dead_store_is_told(flusher, brand, settings, monkeypatch):
+@pytest.mark.parametrize("atomic", [False, True], ids=["", "requests are transactions"])
+def test_a_dead_store_is_told(flusher, brand, settings, monkeypatch, atomic):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
     use_dead_store(settings, monkeypatch)
     response = flusher.post(url_for(brand), follow=True)
 

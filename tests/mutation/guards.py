@@ -1156,11 +1156,18 @@ GUARDS = [
         (ADMIN_TESTS, "logged_with_who_did_it"),
     ),
     Guard(
-        "a flush does not wait for the commit of its request",
+        "a flush of a model does not wait for the commit of its request",
         ADMIN,
         "    @transaction.non_atomic_requests\n    def flush_model_view",
         "    def flush_model_view",
         (ADMIN_TESTS, "does_not_wait_to_fail"),
+    ),
+    Guard(
+        "a flush of an object does not wait for the commit of its request",
+        ADMIN,
+        "    @transaction.non_atomic_requests\n    def flush_object_view",
+        "    def flush_object_view",
+        (ADMIN_OBJECTS, "dead_store_is_told"),
     ),
     Guard(
         "an object that one may not view is not invalidated",
