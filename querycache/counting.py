@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Final, NamedTuple
 
+from django.db.models import Model
+
 from querycache.exceptions import StoreFailed
 from querycache.memory import Memory
 from querycache.series import SERIES, Resolution, group_of
-from querycache.stats import MOST_EVENTS, QUERIES, TOTALS, name_of
+from querycache.stats import MOST_EVENTS, QUERIES, TOTALS, UNOPTED, name_of
 
 PUBLISH_SECONDS: Final = 1.0
 _QUEUE_LENGTH: Final = 10_000
@@ -73,7 +75,7 @@ class Statistics:
 
         But what its queries are, it knows from its parent, as it knows their plans.
         """
-        self._queue: deque[tuple[_Key, int, int]] = deque()
+        self._queue: deque[tuple[_Key, int, int] | type[Model]] = deque()
         self._sums: dict[_Key, list[int]] = {}
         self._texts: dict[str, bytes] = {}
         self._described = self._described.copy()
@@ -102,6 +104,12 @@ class Statistics:
         of no model "incidents" or "late_writes".
         """
         self._queue.append(((label, counted, query), 0, 0))
+        if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
+            self._keep_up()
+
+    def count_unopted(self, model: type[Model]) -> None:
+        """Count a read of a model that is not opted in, at next to no cost."""
+        self._queue.append(model)
         if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
             self._keep_up()
 
@@ -153,7 +161,10 @@ class Statistics:
     def _add_up(self) -> None:
         queue, sums = self._queue, self._sums
         while queue:
-            key, first, second = queue.popleft()
+            item = queue.popleft()
+            if not isinstance(item, tuple):
+                item = (item._meta.label, UNOPTED, ""), 0, 0
+            key, first, second = item
             known = sums.get(key)
             if known is None:
                 sums[key] = [1, first, second]

@@ -27,7 +27,7 @@ from querycache.events import note_invalidation, tell
 from querycache.exceptions import StoreFailed, Uncacheable
 from querycache.sessions import TEMPORARY
 from querycache.statements import EVERYTHING, NOTHING, Change
-from querycache.transactions import ConnectionState, state_of
+from querycache.transactions import STATE, ConnectionState, state_of
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -40,7 +40,7 @@ def watch_statement(
 ) -> Any:
     """Run a statement, with what its change needs around it; an ``execute_wrapper``."""
     connection: BaseDatabaseWrapper = context["connection"]
-    state = state_of(connection)
+    state = connection.__dict__.get(STATE) or state_of(connection)  # a call less
     if state.unfinished and not state.publishing:
         return _after_another(execute, sql, params, many, context)
     if state.covered and not state.uncompiled:

@@ -15,50 +15,58 @@ from typing import Any
 
 from querycache import generations
 from querycache._django.compilers import GET_ITERATOR_CHUNK_SIZE, MULTI, SQLCompiler
-from querycache.admission import sites
+from querycache.admission import site_of, sites
 from querycache.conf import get_config
 from querycache.counting import statistics
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
+from querycache.hints import hint_of
 from querycache.loads import answered, is_due, note
 from querycache.planning import forget_compiled, new_plan
 from querycache.plans import Plan
 from querycache.recall import checked, name_of_plan, recalled_plan, remember
-from querycache.refusals import (
-    refuse_before_compiling,
-    refuse_if_not_worth_it,
-    refuse_like_the_last,
-)
-from querycache.stats import UNOPTED
-from querycache.transactions import ConnectionState, state_of
+from querycache.refusals import refuse_before_compiling, refuse_if_not_worth_it
+from querycache.transactions import STATE, ConnectionState, state_of
 from querycache.verification import verified
 
 
-def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901  one story
-    """Return what takes the place of ``SQLCompiler.execute_sql``."""
+def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901
+    """
+    Return what takes the place of ``SQLCompiler.execute_sql``.
+
+    It is one long function since each call more is felt on a hit, and by whoever is not cached.
+    """
 
     @functools.wraps(execute_sql)
-    def read(
+    def read(  # noqa: C901, PLR0911
         compiler: SQLCompiler,
         result_type: str = MULTI,
         chunked_fetch: bool = False,
         chunk_size: int = GET_ITERATOR_CHUNK_SIZE,
     ) -> Any:
-        state = state_of(compiler.connection)
+        connection, model = compiler.connection, compiler.query.model
+        state = connection.__dict__.get(STATE) or state_of(connection)  # a call less
+        if state.covered:
+            return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
         config = get_config()
         # A function that a query calls may be declared to write.
         run = state.cover_query if config.writes else state.cover
-        table = config.models.get(compiler.query.model)  # type: ignore[arg-type]
-        if table is None or state.covered:
-            model = compiler.query.model  # none of Q.check(), by which constraints are validated
-            if not state.covered and config.models and model is not None:
-                statistics.count(model._meta.label, UNOPTED)
+        table = config.models.get(model)  # type: ignore[arg-type]
+        if table is None:
+            # There is no model in Q.check(), by which constraints are validated.
+            if config.models and model is not None:
+                statistics.count_unopted(model)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began, plan = perf_counter_ns(), None
+        of_model = sites.by_model.get(model)
+        site = None if of_model is None else of_model.get(site_of(compiler.query, result_type))
+        if site is not None and site.left and hint_of(compiler.query) is None:
+            # Most likely this one is refused, too.
+            site.left -= 1
+            note(table.label, "bypass", began, site.reason, query=site.query)
+            return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)
-            is_known = compiler.query.model in sites.by_model
-            site = refuse_like_the_last(compiler.query, result_type) if is_known else None
             name = name_of_plan(compiler, result_type, state, config)
             plan = recalled_plan(compiler, result_type, state, name)
             plan = plan or new_plan(compiler, result_type, state)
@@ -68,17 +76,13 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
                 refuse_if_not_worth_it(compiler.query, result_type, plan, site)
             look = generations.look(plan.key, plan.dependencies, plan.ttl, plan.max_stale)
         except (Uncacheable, StoreFailed) as refusal:
-            reason = getattr(refusal, "reason", Reason.STORE_FAILED)
-            query = getattr(refusal, "query", "")
-            note(table.label, "bypass", began, reason, plan, query=query)
-            if reason is Reason.NOT_WORTH_IT and plan is not None:
-                return run(timed, plan, execute_sql, compiler, result_type)
-            return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
+            instead = refused(refusal, table.label, began, plan, execute_sql)
+            return run(instead, compiler, result_type, chunked_fetch, chunk_size)
         loaded = look.loaded
         if loaded is None or is_due(loaded, plan.ttl):
             look = checked(look, plan, compiler, result_type, state)
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
-            loaded = answered(compiler.connection, table.label, plan, look, load, began)
+            loaded = answered(connection, table.label, plan, look, load, began)
             forget_compiled(compiler)
             return as_result(loaded.rows, result_type)
         note(table.label, "hit", began, None, plan, loaded, is_unasked=look.is_unasked)
@@ -94,12 +98,25 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
     return read
 
 
-def timed(
-    plan: Plan, execute_sql: Callable[..., Any], compiler: SQLCompiler, result_type: str
-) -> Any:
+def refused(
+    refusal: Uncacheable | StoreFailed,
+    label: str,
+    began: int,
+    plan: Plan | None,
+    execute_sql: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Note that a read goes to the database, and return what runs it there."""
+    reason = getattr(refusal, "reason", Reason.STORE_FAILED)
+    note(label, "bypass", began, reason, plan, query=getattr(refusal, "query", ""))
+    if plan is not None and reason is Reason.NOT_WORTH_IT:
+        return functools.partial(timed, plan, execute_sql)
+    return execute_sql
+
+
+def timed(plan: Plan, execute_sql: Callable[..., Any], *args: Any) -> Any:
     """Run a query that was refused, to compare what it takes with what a hit takes."""
     began = perf_counter_ns()
-    result = execute_sql(compiler, result_type)
+    result = execute_sql(*args)
     plan.shape.costs.note_direct((perf_counter_ns() - began) / 1000)
     return result
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from querycache.exceptions import Reason
 
@@ -45,6 +45,5 @@ def record_reads() -> Iterator[list[Read]]:
         _current.reset(token)
 
 
-def recorders() -> tuple[list[Read], ...]:
-    """Return the lists that want to know of a read."""
-    return _current.get()
+recorders: Final = _current.get
+"""Returns the lists that want to know of a read."""

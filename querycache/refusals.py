@@ -63,19 +63,6 @@ def refuse_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionStat
         raise Uncacheable(Reason.STORE_IN_TRANSACTION)
 
 
-def refuse_like_the_last(query: Query, result_type: str) -> Site | None:
-    """
-    Return the site of a query, None if none of it was refused lately.
-
-    Raises ``Uncacheable`` where that is most likely refused, too; not if ``cached()`` asks.
-    """
-    site = sites.find(query, result_type)
-    if site is not None and site.left and hint_of(query) is None:
-        site.left -= 1
-        raise Uncacheable(site.reason, query=site.query)
-    return site
-
-
 def refuse_if_not_worth_it(query: Query, result_type: str, plan: Plan, site: Site | None) -> None:
     """Raise ``Uncacheable`` if it is cheaper to ask the database; not if ``cached()`` asks."""
     costs = plan.shape.costs

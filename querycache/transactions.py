@@ -9,7 +9,7 @@ little.
 
 import uuid
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from querycache._django.compilers import Converters
 from querycache._django.connections import (
@@ -27,7 +27,8 @@ from querycache.stats import Cause
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ATTRIBUTE = "_querycache"
+STATE: Final = "_querycache"
+"""The attribute of a connection that holds its ``ConnectionState``, once it has one."""
 
 
 class ConnectionState:
@@ -224,8 +225,8 @@ class ConnectionState:
 
 def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:
     """Return the state of a connection, the same one for as long as Django keeps the connection."""
-    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    state: ConnectionState | None = connection.__dict__.get(STATE)
     if state is None:
         state = ConnectionState()
-        setattr(connection, _ATTRIBUTE, state)
+        setattr(connection, STATE, state)
     return state

@@ -1087,8 +1087,8 @@ GUARDS = [
     ),
     Guard(
         "what cached() asks for is looked at, whatever its site",
-        REFUSALS,
-        "site.left and hint_of(query) is None:",
+        READS,
+        "site.left and hint_of(compiler.query) is None:",
         "site.left:",
         (ADMISSION, "looked_at_where_cached_asks"),
     ),
