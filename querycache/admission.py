@@ -214,7 +214,7 @@ def site_of(query: Query, result_type: str) -> Hashable:
     return (
         query.model,
         result_type,
-        len(query.where.children),
+        tuple([type(getattr(child, "rhs", child)) for child in query.where.children]),
         query.high_mark,
         query.low_mark,
         query.distinct,

@@ -124,10 +124,11 @@ def explain(queryset: QuerySet[Any, Any]) -> Explanation:
 
 def _refuse_what_is_refused(costs: Costs, site: Site | None) -> None:
     """Raise ``Uncacheable`` for what goes to the database for a while, though it need not."""
-    if site is not None and site.left and site.reason is not Reason.NOT_WORTH_IT:
-        detail = f"so were those before it, which look like it; looked at in {site.left} reads"
+    is_skipped = site is not None and site.left > 0
+    if site is not None and is_skipped and site.reason is not Reason.NOT_WORTH_IT:
+        detail = f"said of others that look like this one, which is looked at in {site.left} reads"
         raise Uncacheable(site.reason, detail)
-    if costs.is_refused or (site is not None and site.left):
+    if costs.is_refused or is_skipped:
         raise Uncacheable(Reason.NOT_WORTH_IT, costs.why_refused)
 
 

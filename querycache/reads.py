@@ -60,7 +60,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         began, plan = perf_counter_ns(), None
         of_model = sites.by_model.get(model)
         site = None if of_model is None else of_model.get(site_of(compiler.query, result_type))
-        if site is not None and site.left and hint_of(compiler.query) is None:
+        if site is not None and site.left > 0 and hint_of(compiler.query) is None:
             # Most likely this one is refused, too.
             site.left -= 1
             note(table.label, "bypass", began, site.reason, query=site.query)

@@ -4,7 +4,7 @@ import datetime
 import re
 
 import pytest
-from django.db.models.functions import Now
+from django.db.models.expressions import RawSQL
 
 from querycache import admission, cached, explain, get_stats, planning, recall
 from querycache.exceptions import Reason
@@ -76,15 +76,17 @@ def test_after_some_of_them_a_query_is_not_even_looked_at(author, slow_hits, loo
 
 
 class TestQueriesThatAreRefusedForTheirSQL:
-    """One condition each: all of one site."""
+    """The others, which are not refused, are of the same site."""
 
     BORN_NOW = ("bypass", Reason.UNKNOWN_FUNCTION)
+    BEFORE_NOW = RawSQL("CURRENT_DATE", [])
+    BEFORE_2000 = RawSQL("%s", [datetime.date(2000, 1, 1)])
 
     def read(self, author, times, wrap=lambda queryset: queryset):
-        return read(author, times, lambda authors: wrap(authors.filter(born__lt=Now())))
+        return read(author, times, lambda authors: wrap(authors.filter(born__lt=self.BEFORE_NOW)))
 
     def read_cacheable(self, author, times):
-        return read(author, times, lambda authors: authors.filter(born__isnull=False))
+        return read(author, times, lambda authors: authors.filter(born__lt=self.BEFORE_2000))
 
     @pytest.fixture
     def author(self, using, by_cost):
@@ -97,6 +99,14 @@ class TestQueriesThatAreRefusedForTheirSQL:
         looks.clear()
         assert self.read(author, 10) == [self.BORN_NOW] * 10
         assert looks == []
+        self.read(author, 1)
+        assert looks != []
+
+    def test_are_looked_at_though_two_threads_have_counted_the_last_one(self, author, looks):
+        self.read(author, 5)
+        (site,) = admission.sites.by_model[Author].values()
+        site.left = -1
+        looks.clear()
         self.read(author, 1)
         assert looks != []
 
@@ -128,7 +138,7 @@ class TestQueriesThatAreRefusedForTheirSQL:
     def test_take_others_of_their_site_along_for_a_short_while(self, author, using):
         self.read(author, 5)
         explanation = explain(
-            Author.objects.using(using).filter(pk=author.pk).filter(born__isnull=False)[:21]
+            Author.objects.using(using).filter(pk=author.pk).filter(born__lt=self.BEFORE_2000)[:21]
         )
         assert explanation.reason is Reason.UNKNOWN_FUNCTION
         assert "looked at in 10 reads" in explanation.detail

@@ -1088,9 +1088,16 @@ GUARDS = [
     Guard(
         "what cached() asks for is looked at, whatever its site",
         READS,
-        "site.left and hint_of(compiler.query) is None:",
-        "site.left:",
+        "site.left > 0 and hint_of(compiler.query) is None:",
+        "site.left > 0:",
         (ADMISSION, "looked_at_where_cached_asks"),
+    ),
+    Guard(
+        "a site that two threads have counted down is looked at",
+        READS,
+        "site.left > 0 and",
+        "site.left and",
+        (ADMISSION, "two_threads_have_counted"),
     ),
     Guard(
         "where all is admitted, none is refused for those before it",

@@ -1,6 +1,7 @@
 """What is not worth an entry is refused for a while, and tried again."""
 
 import pytest
+from django.db.models import F
 
 from querycache.admission import (
     _ENOUGH,
@@ -159,13 +160,14 @@ def test_a_query_of_a_site_that_is_not_refused_ends_the_streak():
     [
         lambda: Book.objects.filter(pk=1),
         lambda: Author.objects.filter(pk=1, name="x"),
+        lambda: Author.objects.filter(pk=F("id")),
         lambda: Author.objects.filter(pk=1)[:5],
         lambda: Author.objects.filter(pk=1).values("name"),
         lambda: Author.objects.filter(pk=1).order_by("name"),
         lambda: Author.objects.filter(pk=1).distinct(),
         lambda: Author.objects.filter(books__pk=1),
     ],
-    ids=["model", "condition", "slice", "values", "order", "distinct", "join"],
+    ids=["model", "condition", "value", "slice", "values", "order", "distinct", "join"],
 )
 def test_another_kind_of_query_is_of_another_site(other):
     sites, query = Sites(), Author.objects.filter(pk=1).query
