@@ -54,8 +54,9 @@ class Costs:
     refused, 0.0 before the first: all four as moving medians.
     ``hits`` and ``fills`` are counted since it was judged last, and ``left`` down to when it is
     judged again. ``skips`` are the reads that go to the database before it is tried again.
-    ``died_of`` is the place, among those of its plan, of the dependency that made an entry stale;
-    ``has_example`` that the parameters of one of these queries were told.
+    ``died_of`` is the place, among those of its plan, of the dependency that made an entry stale,
+    as the store was told at ``death_told``, by ``monotonic()``; ``has_example`` says that the
+    parameters of one of these queries were told.
     """
 
     load: float | None = None
@@ -67,6 +68,7 @@ class Costs:
     left: int = _ENOUGH
     skips: int = 0
     died_of: int = -1
+    death_told: float = 0.0
     has_example: bool = False
 
     @property

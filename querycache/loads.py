@@ -192,12 +192,16 @@ def fill(
     return None
 
 
+_TELL_OF_DEATHS: Final = 10.0
+"""Seconds after which the store is told once more of a death like the one before."""
+
+
 def _note_death(label: str, plan: Plan, stale: bytes, tokens: bytes) -> None:
     """Count an entry that was found stale, and keep what made it so."""
     statistics.count(label, "deaths", plan.shape.name)
-    changed = first_changed(stale, tokens)
-    if changed != plan.shape.costs.died_of:
-        plan.shape.costs.died_of = changed
+    changed, costs, now = first_changed(stale, tokens), plan.shape.costs, monotonic()
+    if changed != costs.died_of or now - costs.death_told >= _TELL_OF_DEATHS:
+        costs.died_of, costs.death_told = changed, now
         # The incarnation of the server comes first, where there is one.
         causes = causes_of(plan)
         causes = [*[ANOTHER_SERVER] * (len(tokens) // TOKEN_SIZE - len(causes)), *causes]

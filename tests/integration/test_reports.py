@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 import querycache
-from querycache import counts, get_stats, reports, stores
+from querycache import counts, get_stats, loads, reports, stores
 from querycache.counting import Batch, Group, statistics
 from querycache.series import Resolution
 from querycache.stats import QUERIES, ModelStats, Stats
@@ -89,6 +89,23 @@ def test_a_query_keeps_what_its_last_entry_died_of(store):
     assert (counted.deaths - first.deaths, text.died_of) == (1, "a flush")
     assert text.died_at is not None
     author.delete()
+
+
+def test_a_query_whose_entries_die_again_and_again_says_when_the_last_one_did(store, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(loads, "monotonic", lambda: now[0])
+
+    def died_at():
+        Author.objects.update(name="a")
+        by_email()
+        return the_query(BY_EMAIL)[1].died_at
+
+    Author.objects.create(name="a", email="a@example.org")
+    by_email()
+    first = died_at()
+    assert died_at() == first  # the store is not told of each
+    now[0] += 10
+    assert died_at() > first
 
 
 def test_parameters_are_kept_where_the_settings_allow_it(settings):
