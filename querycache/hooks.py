@@ -22,6 +22,7 @@ from querycache import (
     entries,
     hydration,
     invalidation,
+    layouts,
     reads,
     recall,
     replicas,
@@ -210,7 +211,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         stores.forget_store()
         breaker.forget_failure()
         local.clear()
-        hydration.forget_layouts()
+        layouts.forget_layouts()
         replicas.forget_sightings()
         changes.forget_changes()
         for connection in connections.all(initialized_only=True):

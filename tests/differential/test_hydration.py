@@ -22,7 +22,7 @@ from django.db.models.signals import post_init, pre_init
 from django.test.utils import isolate_apps
 
 from demo_project.shop.models import Customer, OrderLine, Product, Review
-from querycache import bypass, hydration
+from querycache import bypass, hydration, layouts
 from querycache.conf import get_config
 from querycache.recall import forget_plans
 from tests.differential.picture import Picture
@@ -356,7 +356,7 @@ def test_the_shop_is_the_same(subtests):
 
 
 def test_every_model_but_those_with_ways_of_their_own_is_hydrated():
-    left = [model for model in get_config().models if not hydration.layout_of(model)]
+    left = [model for model in get_config().models if not layouts.layout_of(model)]
     assert left == [Person]
     assert {Author, Book, CheapBook, Computed, Seat, Textbook} < set(get_config().models)
 
@@ -841,9 +841,9 @@ def test_nothing_is_hydrated_where_django_s_own_method_was_replaced_before():
         "Model.__init__ = __init__\n"
         "import django\n"
         "django.setup()\n"
-        "from querycache import hydration\n"
+        "from querycache import layouts\n"
         "from tests.testapp.models import Tag\n"
-        "assert hydration.layout_of(Tag) is None\n"
+        "assert layouts.layout_of(Tag) is None\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -853,30 +853,30 @@ def test_a_class_that_nobody_has_any_more_is_forgotten(odd):
         Meta = Meta
         sequel_to = models.ForeignKey("self", models.CASCADE, null=True, related_name="+")
 
-    hydration.layout_of(Passing)
+    layouts.layout_of(Passing)
     key = weakref.ref(Passing)
-    assert key in hydration._layouts
-    before = len(hydration._layouts)
+    assert key in layouts._layouts
+    before = len(layouts._layouts)
     apps.clear_cache()
     Passing._meta.apps.all_models["testapp"].clear()
     Passing._meta.apps.clear_cache()
     del Passing
     gc.collect()
     assert key() is None
-    assert len(hydration._layouts) < before
+    assert len(layouts._layouts) < before
 
 
 def test_what_was_found_out_is_forgotten_with_the_settings(settings):
-    hydration.layout_of(Author)
-    assert hydration._layouts
+    layouts.layout_of(Author)
+    assert layouts._layouts
     settings.QUERYCACHE = {"MODELS": {"testapp.Author": {}}}
-    assert not hydration._layouts
+    assert not layouts._layouts
 
 
 def test_no_more_than_some_shapes_are_remembered(library):
-    for number in range(hydration._MAX_SHAPES + 5):
+    for number in range(layouts._MAX_SHAPES + 5):
         assert library.tags.annotate(**{f"n{number}": Value(number)})[0].name == "classic"
-    assert len(hydration._layouts[weakref.ref(Tag)].shapes) <= hydration._MAX_SHAPES
+    assert len(layouts._layouts[weakref.ref(Tag)].shapes) <= layouts._MAX_SHAPES
 
 
 # Relations that are known already -----------------------------------------------------------------

@@ -49,6 +49,7 @@ MAX_STALE = "tests/integration/test_max_stale.py"
 REMEMBERED = "tests/integration/test_plans.py"
 HERDS = "tests/integration/test_herds.py"
 HYDRATION = "querycache/hydration.py"
+LAYOUTS = "querycache/layouts.py"
 CONNECTIONS = "querycache/_django/connections.py"
 INSTANCES = "querycache/_django/instances.py"
 RELATIONS = "querycache/_django/relations.py"
@@ -926,14 +927,14 @@ GUARDS = [
     ),
     Guard(
         "a foreign key that is null makes none",
-        HYDRATION,
+        LAYOUTS,
         "                row[key] is not None or (others_of is not None and",
         "                True or (others_of is not None and",
         (HYDRATION_TESTS, "two_foreign_keys"),
     ),
     Guard(
         "a field that was added is seen",
-        HYDRATION,
+        LAYOUTS,
         "layout is not None and len(layout.names) != len(model._meta.concrete_fields)",
         "False",
         (HYDRATION_TESTS, "a_field_that_is_added_later"),
@@ -968,7 +969,7 @@ GUARDS = [
     ),
     Guard(
         "an annotation in the place of a field is set after it",
-        HYDRATION,
+        LAYOUTS,
         "        if not any(name in layout.names for name in annotations) and all(\n",
         "        if all(\n",
         (HYDRATION_TESTS, "a_read_gives_the_instances"),
@@ -1038,7 +1039,7 @@ GUARDS = [
     ),
     Guard(
         "what is known of a class does not keep it",
-        HYDRATION,
+        LAYOUTS,
         "    _layouts[ref(model, _forget)] = layout\n",
         "    _layouts[ref(model)] = layout\n",
         (HYDRATION_TESTS, "nobody_has_any_more"),
@@ -1046,20 +1047,20 @@ GUARDS = [
     Guard(
         "what is known of classes is forgotten with the settings",
         "querycache/hooks.py",
-        "        hydration.forget_layouts()\n",
+        "        layouts.forget_layouts()\n",
         "",
         (HYDRATION_TESTS, "forgotten_with_the_settings"),
     ),
     Guard(
         "not every shape is remembered",
-        HYDRATION,
+        LAYOUTS,
         "            layout.shapes.clear()\n",
         "            pass\n",
         (HYDRATION_TESTS, "no_more_than_some_shapes"),
     ),
     Guard(
         "each foreign key is looked at",
-        HYDRATION,
+        LAYOUTS,
         "row[key] is not None or (others_of is not None and others_of(row) != no_others)",
         "row[key] is not None",
         (HYDRATION_TESTS, "two_foreign_keys"),
