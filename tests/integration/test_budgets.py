@@ -174,4 +174,4 @@ def test_a_read_that_is_refused_like_those_before_it_makes_few_calls(author, usi
         read()
     # Three find out that those before it were refused, two count that, two run it, and the others
     # have the instances made. It is compiled by Django alone.
-    assert calls_of(read) <= 15 + on_311(1)
+    assert calls_of(read) <= 15 + on_311(2)
