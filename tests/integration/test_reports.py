@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from django.core.cache import caches
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -59,6 +60,15 @@ def test_a_query_is_counted_with_its_sql_and_without_its_values(store):
     assert text.pattern == "testapp.*"
     assert "a@example.org" not in text.sql
     assert text.parameters is None
+
+
+def test_another_store_is_told_what_a_query_is(settings):
+    by_email()
+    assert the_query(BY_EMAIL)[1].sql
+    caches["file"].clear()
+    settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": "file"}
+    by_email()
+    assert the_query(BY_EMAIL)[1].sql
 
 
 def test_long_lists_of_all_lengths_are_one_query():

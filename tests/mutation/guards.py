@@ -1231,7 +1231,7 @@ GUARDS = [
         "querycache/hooks.py",
         "        statistics.tell_again()\n",
         "",
-        ("tests/integration/test_reports.py", "counted_with_its_sql"),
+        ("tests/integration/test_reports.py", "another_store_is_told"),
     ),
     Guard(
         "whoever listens to an invalidation may query the database",
