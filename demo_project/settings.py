@@ -114,4 +114,6 @@ QUERYCACHE = {
         "sites.*": {"TTL": 3600},
         "sessions.*": {"TTL": 60},
     },
+    # For those who work on querycache: each plan that is remembered is compared with a new one.
+    "CHECK_PLANS": os.environ.get("QUERYCACHE_CHECK_PLANS") == "1",
 }
