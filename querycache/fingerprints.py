@@ -15,8 +15,9 @@ from hashlib import blake2b
 from io import BytesIO
 from operator import methodcaller
 from typing import Any, Final
+from weakref import ref
 
-from django.db.models import QuerySet
+from django.db.models import Lookup, QuerySet
 from django.utils.functional import Promise
 
 from querycache._django.queries import Query, restricts_joins
@@ -41,8 +42,23 @@ _NOT_COMPILED: Final = frozenset(
 """Methods of a field or an expression that compiling a query does not call."""
 
 
+_BROUGHT: Final = "_querycache_fingerprint"
+"""The attribute of a ``Query`` that came with its fingerprint."""
+
+
+def bring_along(query: Query, fingerprint: bytes) -> None:
+    """Let a query, which nobody changes any more, know its fingerprint; its copies do not."""
+    query.__dict__[_BROUGHT] = fingerprint, ref(query)
+
+
 def fingerprint_of(query: Query) -> bytes | None:
     """Return the fingerprint of a query that is not compiled yet, None if it has none."""
+    brought: tuple[bytes, ref[Query]] | None = query.__dict__.get(_BROUGHT)
+    if brought is not None:
+        fingerprint, owner = brought
+        if owner() is query:
+            return fingerprint
+        del query.__dict__[_BROUGHT]
     buffer = BytesIO()
     try:
         _Pickler(buffer, 5).dump(query)
@@ -63,6 +79,8 @@ class _Reducers(dict[type, Reduce]):
         reduce: Reduce
         if issubclass(kind, QuerySet):
             reduce = _reduce_queryset
+        elif issubclass(kind, Lookup) and is_plain(kind):
+            reduce = _reduce_lookup
         elif is_plain(kind):
             reduce = methodcaller("__reduce_ex__", 5)
         else:
@@ -83,6 +101,13 @@ def forget_classes() -> None:
 def _reduce_queryset(queryset: "QuerySet[Any]") -> tuple[Any, ...]:
     # Django would run it. What an expression was made of is a part of its state.
     return type, (queryset.query,)
+
+
+def _reduce_lookup(lookup: "Lookup[Any]") -> tuple[Any, ...]:
+    # What it was made of, an instance for instance, it has turned into its two sides.
+    reduced: tuple[Any, ...] = lookup.__reduce_ex__(5)  # type: ignore[assignment]
+    create, args, state, *rest = reduced
+    return create, args, {**state, "_constructor_args": None}, *rest
 
 
 def _refuse(value: object) -> Any:

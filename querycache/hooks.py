@@ -19,6 +19,7 @@ from querycache import (
     counts,
     cursors,
     debts,
+    derivations,
     entries,
     hydration,
     invalidation,
@@ -39,6 +40,12 @@ from querycache._django.connections import (
     BaseDatabaseWrapper,
     CursorWrapper,
     debug_cursor_with_copy,
+)
+from querycache._django.derivations import (
+    Query,
+    QuerySet,
+    RegisterLookupMixin,
+    on_registration,
 )
 from querycache._django.instances import ModelIterable
 from querycache.counting import statistics
@@ -67,6 +74,9 @@ def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
     (ModelIterable, "__iter__", hydration.wrap_iter),
+    (QuerySet, "get", derivations.wrap_get),
+    (Query, "get_count", derivations.wrap_get_count),
+    (Query, "has_results", derivations.wrap_has_results),
     (SQLInsertCompiler, "execute_sql", writes.wrap_write),
     (SQLUpdateCompiler, "execute_sql", writes.wrap_write),
     (SQLUpdateCompiler, "execute_returning_sql", writes.wrap_write),  # Django 6.0
@@ -78,11 +88,15 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (BaseDatabaseWrapper, "close", commits.wrap_close),
     (BaseDatabaseWrapper, "set_autocommit", commits.wrap_set_autocommit),
 )
-# What CursorWrapper passes on to the driver's cursor; where that has none, neither has it.
-_PROPERTIES: Final = (
-    ("copy", property(cursors.watched_copy)),
-    ("executescript", property(cursors.watched_executescript)),
-    ("stream", property(cursors.watched_stream)),
+_ATTRIBUTES: Final[tuple[tuple[type, str, Any], ...]] = (
+    # What is passed on to the driver's cursor; where that has none, neither has this.
+    (CursorWrapper, "copy", property(cursors.watched_copy)),
+    (CursorWrapper, "executescript", property(cursors.watched_executescript)),
+    (CursorWrapper, "stream", property(cursors.watched_stream)),
+    *(
+        (RegisterLookupMixin, name, on_registration(name, derivations.forget_derivations))
+        for name in ("register_lookup", "_unregister_lookup")
+    ),
 )
 
 
@@ -113,9 +127,9 @@ def install() -> None:
             # None stands for a method that is inherited, and is inherited again afterwards.
             _replaced.append((owner, name, owner.__dict__.get(name)))
             setattr(owner, name, wrap(getattr(owner, name)))
-    for name, attribute in _PROPERTIES:
-        _replaced.append((CursorWrapper, name, None))
-        setattr(CursorWrapper, name, attribute)
+    for owner, name, attribute in _ATTRIBUTES:
+        _replaced.append((owner, name, owner.__dict__.get(name)))
+        setattr(owner, name, attribute)
     connection_created.connect(_watch_new_connection, dispatch_uid=_UID)
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection)

@@ -49,13 +49,19 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         if state.covered:
             return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
         config = get_config()
+        table = config.models.get(model)  # type: ignore[arg-type]
+        # There is no model in Q.check(), by which constraints are validated.
+        if table is None and config.models and model is not None:
+            statistics.count_unopted(model)
+        if table is None and not config.writes:
+            state.covered = True  # as by cover(), a call less
+            try:
+                return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
+            finally:
+                state.covered = False
         # A function that a query calls may be declared to write.
         run = state.cover_query if config.writes else state.cover
-        table = config.models.get(model)  # type: ignore[arg-type]
         if table is None:
-            # There is no model in Q.check(), by which constraints are validated.
-            if config.models and model is not None:
-                statistics.count_unopted(model)
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         began, plan = perf_counter_ns(), None
         of_model = sites.by_model.get(model)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.utils.timezone import get_current_timezone
 
-from querycache import plans
+from querycache import derivations, plans
 from querycache._django.compilers import (
     MULTI,
     Columns,
@@ -51,6 +51,7 @@ _remembered: Memory[tuple[Any, ...], Remembered] = Memory(_PLANS)
 def forget_plans() -> None:
     """Forget every plan: the settings have changed."""
     _remembered.clear()
+    derivations.forget_derivations()
     plans.forget_plans()
     sites.clear()
 

@@ -126,8 +126,9 @@ def on_311(calls):
 
 def test_a_hit_makes_few_calls(author, using, round_trips):
     # Three of them speak to the server, where redis-py's own way takes 20 calls more. Eleven make
-    # the instance, one of them for each row, where Django's own way takes seven for each.
-    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 43 + on_311(2)
+    # the instance, one of them for each row, where Django's own way takes seven for each. Twelve
+    # find the query that get() has asked before, where Django takes ninety to make it.
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 51 + on_311(2)
 
 
 def test_a_miss_makes_few_calls(author, using, round_trips):
@@ -139,7 +140,7 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
     # Twelve see to it that others wait for this load, and learn what it costs.
     # Eleven make the instance, as on a hit. Five count the entry that was found dead.
-    assert calls_of(first) <= 99 + on_311(7)
+    assert calls_of(first) <= 100 + on_311(7)
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):
@@ -160,8 +161,10 @@ def test_a_row_more_makes_one_call_more(author, using, round_trips):
 
 
 def test_a_read_of_a_model_that_is_not_opted_in_makes_next_to_none(author, using, round_trips):
-    # One finds out that Django is to make the instances, one counts, three run it.
-    assert calls_of(lambda: list(Plain.objects.using(using).all())) <= 5
+    # One finds out that Django is to make the instances, one counts, two run it.
+    assert calls_of(lambda: list(Plain.objects.using(using).all())) <= 4
+    Plain.objects.using(using).create(pk=1, name="a")
+    assert calls_of(lambda: Plain.objects.using(using).get(pk=1)) <= 5
 
 
 def test_a_read_that_is_refused_like_those_before_it_makes_few_calls(author, using, settings):

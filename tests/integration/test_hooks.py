@@ -33,15 +33,16 @@ def test_uninstalling_leaves_django_as_it_was(uninstalled):
     script = (
         "from querycache._django.compilers import *\n"
         "from querycache._django.connections import *\n"
+        "from querycache._django.derivations import *\n"
         "from querycache._django.instances import *\n"
         "print(sorted(f'{c.__name__}.{n}' for c in (SQLCompiler, SQLInsertCompiler,"
-        " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper, ModelIterable)"
-        " for n in vars(c)))"
+        " SQLUpdateCompiler, SQLDeleteCompiler, CursorWrapper, BaseDatabaseWrapper, ModelIterable,"
+        " QuerySet, Query, RegisterLookupMixin) for n in vars(c)))"
     )
     pristine = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     ).stdout
-    owners = {owner for owner, _, _ in hooks._METHODS}
+    owners = {owner for owner, _, _ in (*hooks._METHODS, *hooks._ATTRIBUTES)}
     ours = sorted(f"{owner.__name__}.{name}" for owner in owners for name in vars(owner))
     assert str(ours) == pristine.strip()
     assert all(

@@ -43,6 +43,9 @@ PLANNING = "querycache/planning.py"
 REFUSALS = "querycache/refusals.py"
 LOADS = "querycache/loads.py"
 FINGERPRINTS = "querycache/fingerprints.py"
+DERIVATIONS = "querycache/derivations.py"
+DERIVED = "querycache/_django/derivations.py"
+DERIVATION_TESTS = "tests/integration/test_derivations.py"
 LOCAL = "querycache/local.py"
 TIER = "tests/integration/test_local_tier.py"
 MAX_STALE = "tests/integration/test_max_stale.py"
@@ -777,6 +780,153 @@ GUARDS = [
         "    if issubclass(kind, Promise) or restricts_joins(kind):\n",
         "    if issubclass(kind, Promise):\n",
         (REMEMBERED, "a_content_type"),
+    ),
+    Guard(
+        "a query that get() asks is told apart by the types of its values",
+        DERIVED,
+        "            found += (name, kind, value)\n",
+        "            found += (name, value)\n",
+        (DERIVATION_TESTS, "by_their_types"),
+    ),
+    Guard(
+        "a get() with a negation or an alternative is made each time",
+        DERIVED,
+        "is not Q or condition.negated or condition.connector != Q.AND:\n",
+        "is not Q:\n",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "a query is remembered only if nobody changes it as it is run",
+        DERIVED,
+        '        and own["_iterable_class"] in _ITERABLES\n',
+        "",
+        (DERIVATION_TESTS, "changed_as_it_is_run"),
+    ),
+    Guard(
+        "a queryset that carries more than Django copies is left to Django",
+        DERIVED,
+        "        own.keys() == _ATTRIBUTES\n",
+        "        True\n",
+        (DERIVATION_TESTS, "does_not_copy"),
+    ),
+    Guard(
+        "a queryset whose next filter sticks is left to Django",
+        DERIVED,
+        '        and not own["_sticky_filter"]\n',
+        "",
+        (DERIVATION_TESTS, "does_not_copy"),
+    ),
+    Guard(
+        "a queryset that is changed in place is left to Django",
+        DERIVED,
+        '        and own.get("_cloning_enabled", True)  # Django 6.1\n',
+        "",
+        (DERIVATION_TESTS, "changed_in_place"),
+    ),
+    Guard(
+        "a queryset with a filter() of its own is left to Django",
+        DERIVATIONS,
+        "origin is not None and is_plain(type(queryset)) and is_ready(queryset)",
+        "origin is not None and is_ready(queryset)",
+        (DERIVATION_TESTS, "in_its_own_way"),
+    ),
+    Guard(
+        "a bypass leaves it to Django",
+        DERIVATIONS,
+        "    if query.model not in get_config().models or bypassed.get():\n",
+        "    if query.model not in get_config().models:\n",
+        (DERIVATION_TESTS, "bypass_leaves"),
+    ),
+    Guard(
+        "a copy of a query does not pass for it",
+        FINGERPRINTS,
+        "        if owner() is query:\n",
+        "        if True:\n",
+        (DERIVATION_TESTS, "does_not_pass_for_it"),
+    ),
+    Guard(
+        "what get() adds compares columns with plain values",
+        DERIVATIONS,
+        "fingerprint is None or not compares_plainly(made.where)",
+        "fingerprint is None",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "a query that is remembered compares columns with plain values",
+        DERIVED,
+        "        and compares_plainly(query.where)\n",
+        "",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "what is sliced, distinct or combined is made each time",
+        DERIVED,
+        "        and not (query.combinator or query.distinct or query.is_sliced)\n",
+        "",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "what is annotated is made each time",
+        DERIVED,
+        "        and not (query.annotations or query.extra)\n",
+        "",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "what a relation is filtered by is made each time",
+        DERIVED,
+        "        and not query._filtered_relations  # type: ignore[attr-defined]\n",
+        "",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "what locks rows is made each time",
+        DERIVED,
+        "        and not query.select_for_update\n",
+        "",
+        (DERIVATION_TESTS, "what_may_change"),
+    ),
+    Guard(
+        "a query that is remembered keeps no instance alive",
+        DERIVATIONS,
+        "        forget_arguments(made.where)\n",
+        "",
+        (DERIVATION_TESTS, "not_kept_alive"),
+    ),
+    Guard(
+        "a query that is remembered is run by nobody, only copies of it",
+        DERIVATIONS,
+        "    copy = known.query.clone()\n",
+        "    copy = known.query\n",
+        (DERIVATION_TESTS, "two_threads"),
+    ),
+    Guard(
+        "a lookup that is registered has queries made anew",
+        "querycache/hooks.py",
+        '        for name in ("register_lookup", "_unregister_lookup")\n',
+        "        for name in ()\n",
+        (DERIVATION_TESTS, "registered_later"),
+    ),
+    Guard(
+        "a setting that changes has queries made anew",
+        RECALL,
+        "    derivations.forget_derivations()\n",
+        "",
+        (DERIVATION_TESTS, "setting_that_changes"),
+    ),
+    Guard(
+        "CHECK_PLANS has each query made again",
+        DERIVATIONS,
+        " and not is_made_again(known, derive())",
+        " and False",
+        (DERIVATION_TESTS, "made_otherwise"),
+    ),
+    Guard(
+        "a lookup with code of others has no fingerprint",
+        FINGERPRINTS,
+        "        elif issubclass(kind, Lookup) and is_plain(kind):\n",
+        "        elif issubclass(kind, Lookup):\n",
+        ("tests/unit/test_fingerprints.py", "with_code_of_others"),
     ),
     Guard(
         "a plan holds for one time zone",

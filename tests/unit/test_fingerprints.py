@@ -8,6 +8,7 @@ import pytest
 from django.db import models
 from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, Lower
+from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy
 
 from querycache import cached
@@ -29,6 +30,11 @@ class Reverse(Func):
 class Strange(Func):
     def as_sql(self, compiler, connection, **context):
         return "1", []
+
+
+class StrangeExact(Exact):
+    def as_sql(self, compiler, connection):
+        return "1 = 1", []
 
 
 class StrangeField(models.IntegerField):
@@ -100,15 +106,27 @@ def test_what_was_asked_for_with_a_query_is_in_its_fingerprint():
         lambda: Author.objects.annotate(r=Strange("name")),
         lambda: Author.objects.annotate(r=Coalesce(Strange("name"), Value(1))),
         lambda: Author.objects.filter(Q(pk=1) | Q(pk=Strange("name"))),
+        lambda: Author.objects.filter(StrangeExact(F("name"), "x")),
         lambda: Author.objects.annotate(r=Value(1, output_field=StrangeField())),
         lambda: Author.objects.annotate(r=Value(gettext_lazy("yes"))),
         lambda: Author.objects.annotate(r=Value(lambda: 1)),
         lambda: Author.objects.annotate(r=Value(Author(name="x"))),
     ],
-    ids=["class", "nested", "condition", "field", "translated", "function", "instance"],
+    ids=["class", "nested", "condition", "lookup", "field", "translated", "function", "instance"],
 )
 def test_a_query_with_code_of_others_or_a_text_yet_to_be_translated_has_none(build):
     assert mark(build()) is None
+
+
+def test_an_instance_that_is_filtered_by_stands_for_its_key():
+    one, again, other = Author(pk=1, name="a"), Author(pk=1, name="b"), Author(pk=2)
+    assert mark(Book.objects.filter(author=one)) == mark(Book.objects.filter(author=again))
+    assert mark(Book.objects.filter(author=one)) != mark(Book.objects.filter(author=other))
+    assert mark(one.books.all()) is not None
+    assert mark(one.books.all()) != mark(other.books.all())
+    some = Book.objects.filter(author__in=[one, other])
+    assert mark(some) is not None
+    assert mark(some) != mark(Book.objects.filter(author__in=[one, one]))
 
 
 def test_a_field_that_changes_only_its_form_is_plain():

@@ -1,0 +1,250 @@
+"""
+The queries that ``get()``, ``count()`` and ``exists()`` make of that of a queryset.
+
+Django makes each of them in the method that also runs it. Here it is made by that method, and not
+run.
+"""
+
+import datetime
+import decimal
+import functools
+import uuid
+from collections.abc import Callable
+from copy import copy
+from typing import Any, Final, NoReturn, cast
+
+from django.db.models import Model, Q, QuerySet
+from django.db.models import query as django_query
+from django.db.models.expressions import Col
+from django.db.models.lookups import Lookup
+from django.db.models.query import (
+    FlatValuesListIterable,
+    ModelIterable,
+    NamedValuesListIterable,
+    ValuesIterable,
+    ValuesListIterable,
+)
+from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
+from django.db.models.sql import Query
+from django.db.models.sql.where import WhereNode
+
+__all__ = [
+    "Conditions",
+    "Model",
+    "Query",
+    "QuerySet",
+    "RegisterLookupMixin",
+    "compares_plainly",
+    "conditions_of",
+    "copy_with",
+    "forget_arguments",
+    "is_djangos_own",
+    "is_ready",
+    "is_simple",
+    "is_untouched",
+    "on_registration",
+    "query_of_count",
+    "query_of_get",
+    "rows_of",
+]
+
+
+class _Asked(Exception):
+    """Instead of a query that is run."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+
+
+class _AskedQuerySet(QuerySet[Any]):
+    def __len__(self) -> NoReturn:
+        raise _Asked(self.query)
+
+
+class _AskedQuery(Query):
+    def get_compiler(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise _Asked(self)
+
+
+def on_registration(name: str, tell: Callable[[], None]) -> Any:
+    """Return what takes the place of a method of ``RegisterLookupMixin``, and tells of calls."""
+
+    def told(register: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(register)
+        def register_and_tell(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return register(*args, **kwargs)
+            finally:
+                tell()
+
+        return register_and_tell
+
+    method = RegisterLookupMixin.__dict__[name]
+    return class_or_instance_method(told(method.class_method), told(method.instance_method))
+
+
+def query_of_get(
+    get: Callable[..., Any], queryset: "QuerySet[Any]", args: Any, kwargs: Any
+) -> Query:
+    """Return what ``get()`` would run. Raises what that raises of its conditions."""
+    asked = _AskedQuerySet.__new__(_AskedQuerySet)
+    asked.__dict__.update(queryset.__dict__)
+    return _query_asked(get, asked, *args, **kwargs)
+
+
+def query_of_count(get_count: Callable[..., Any], query: Query, using: str) -> Query:
+    """Return what ``Query.get_count()`` would run for a query that ``is_simple()``."""
+    asked = query.clone()
+    asked.__class__ = _AskedQuery
+    count = _query_asked(get_count, asked, using)
+    count.__class__ = Query
+    return count
+
+
+def _query_asked(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
+    try:
+        ask(*args, **kwargs)
+    except _Asked as asked:
+        return asked.query
+    raise RuntimeError(f"{ask} has run a query of its own")
+
+
+_CALLED: Final = (
+    "__init__", "__len__", "_chain", "_clone", "_fetch_all", "_filter_or_exclude",
+    "_filter_or_exclude_inplace", "filter", "order_by",
+)  # fmt: skip
+"""What ``get()`` calls of a queryset."""
+_ITERABLES: Final = frozenset(
+    {
+        ModelIterable,
+        ValuesIterable,
+        ValuesListIterable,
+        NamedValuesListIterable,
+        FlatValuesListIterable,
+    }
+)
+_ATTRIBUTES: Final = frozenset(vars(QuerySet()))
+
+
+def is_djangos_own(kind: type["QuerySet[Any]"]) -> bool:
+    """Say whether ``get()`` of this class makes and runs its query by Django's code alone."""
+    own = vars(django_query)
+    return all(getattr(getattr(kind, name), "__globals__", None) is own for name in _CALLED)
+
+
+def is_ready(queryset: "QuerySet[Any]") -> bool:
+    """Say whether what the next filter does depends on the query alone, which nobody else sees."""
+    own = queryset.__dict__
+    return (
+        own.keys() == _ATTRIBUTES
+        and own["_iterable_class"] in _ITERABLES
+        and not own["_sticky_filter"]
+        and own.get("_cloning_enabled", True)  # Django 6.1
+    )
+
+
+def copy_with(queryset: "QuerySet[Any]", query: Query) -> "QuerySet[Any]":
+    """Return a copy of a queryset, not evaluated, with another query."""
+    other = object.__new__(type(queryset))
+    other.__dict__.update(queryset.__dict__)
+    other.__dict__.update(_query=query, _result_cache=None, _prefetch_done=False)
+    return other
+
+
+def rows_of(queryset: "QuerySet[Any]") -> list[Any]:
+    """Return the result of a queryset, which is evaluated, as ``get()`` does it."""
+    len(queryset)
+    return cast("list[Any]", queryset._result_cache)
+
+
+_PLAIN: Final = frozenset({int, str, bool, uuid.UUID})
+"""Types of values that are the same whenever they are equal."""
+_COMPARED: Final = _PLAIN | {
+    type(None), float, decimal.Decimal,
+    datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+}  # fmt: skip
+_LONG: Final = 200
+"""Characters or items of what is not worth keeping."""
+
+Conditions = tuple[Any, ...]
+
+
+def conditions_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conditions | None:
+    """Return what compares the conditions of a ``get()``, None if not all values are plain."""
+    found: list[Any] = []
+    for condition in (None, *args):
+        items: Any = kwargs.items()
+        if condition is not None:
+            if type(condition) is not Q or condition.negated or condition.connector != Q.AND:
+                return None
+            items = condition.children
+        found.append(None)
+        for item in items:
+            if type(item) is not tuple:
+                return None
+            name, value = item
+            kind = type(value)
+            if kind not in _PLAIN or (kind is str and len(value) > _LONG):
+                return None
+            found += (name, kind, value)
+    return tuple(found)
+
+
+def is_untouched(query: Query) -> bool:
+    """Say whether a query is as a manager makes it, or as ``all()`` copies that."""
+    return query.__dict__ in _as_managers_make_it(query.model)
+
+
+@functools.lru_cache(maxsize=256)
+def _as_managers_make_it(model: type[Model]) -> tuple[dict[str, Any], ...]:
+    query = Query(model)
+    return query.__dict__, query.chain().__dict__
+
+
+def is_simple(query: Query) -> bool:
+    """
+    Say whether a query does nothing but compare columns with plain values.
+
+    Whatever Django makes of one stays as it is when it is compiled, and may be shared by copies.
+    """
+    return (
+        type(query) is Query
+        and not (query.annotations or query.extra)
+        and not query._filtered_relations  # type: ignore[attr-defined]
+        and not (query.combinator or query.distinct or query.is_sliced)
+        and not query.select_for_update
+        and query.group_by is None
+        and compares_plainly(query.where)
+    )
+
+
+def compares_plainly(where: WhereNode) -> bool:
+    """Say whether all conditions compare a column with plain values."""
+    for node in where.children:
+        if type(node) is WhereNode:
+            if not compares_plainly(node):
+                return False
+        elif not isinstance(node, Lookup) or type(node.lhs) is not Col or not _is_plain(node.rhs):
+            return False
+    return True
+
+
+def forget_arguments(where: WhereNode) -> None:
+    """
+    Have the conditions of a query, which ``compares_plainly()``, refer to nothing but their sides.
+
+    A lookup keeps what it was made of: an instance, say, that somebody has filtered by.
+    """
+    children: list[Any] = where.children
+    for place, node in enumerate(children):
+        if type(node) is WhereNode:
+            forget_arguments(node)
+        else:
+            children[place] = lookup = copy(node)
+            lookup._constructor_args = (node.lhs, node.rhs), {}
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return len(value) <= _LONG and all(type(one) in _COMPARED for one in value)
+    return type(value) in _COMPARED and not (type(value) is str and len(value) > _LONG)
