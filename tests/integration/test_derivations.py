@@ -7,9 +7,10 @@ from weakref import ref
 import django
 import pytest
 from django.db import models, transaction
-from django.db.models import FilteredRelation, Q
+from django.db.models import FilteredRelation, Q, Window
 from django.db.models.fields.related_lookups import RelatedExact
-from django.db.models.lookups import Exact
+from django.db.models.functions import RowNumber
+from django.db.models.lookups import Exact, GreaterThan
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.test.utils import register_lookup
@@ -136,6 +137,11 @@ MADE_EACH_TIME = {
     "Q in Q": lambda using: Book.objects.using(using).get(Q(Q(pk=1), name="b1")),
     "an instance": lambda using: Book.objects.using(using).get(author=Author(pk=1), pk=1),
     "a field of others": lambda using: Person.objects.using(using).filter(initials="x").count(),
+    "a window": lambda using: (
+        Book.objects.using(using)
+        .filter(GreaterThan(Window(RowNumber(), order_by="pages"), 1))
+        .count()
+    ),
     "long": lambda using: Book.objects.using(using).filter(name="x" * 1000).count(),
     "many": lambda using: Book.objects.using(using).filter(pk__in=range(1000)).count(),
     "a key of two": lambda using: Seat.objects.using(using).filter(pk=(1, 2)).count(),
