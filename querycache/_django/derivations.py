@@ -26,6 +26,7 @@ from django.db.models.query import (
 )
 from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
 from django.db.models.sql import Query
+from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import WhereNode
 
 __all__ = [
@@ -62,7 +63,9 @@ class _AskedQuerySet(QuerySet[Any]):
 
 
 class _AskedQuery(Query):
-    def get_compiler(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def get_compiler(self, *args: Any, **kwargs: Any) -> SQLCompiler:
+        if self.subquery:  # of what is asked
+            return super().get_compiler(*args, **kwargs)
         raise _Asked(self)
 
 

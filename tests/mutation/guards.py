@@ -856,7 +856,7 @@ GUARDS = [
         DERIVED,
         "        and compares_plainly(query.where)\n",
         "",
-        (DERIVATION_TESTS, "what_may_change"),
+        (DERIVATION_TESTS, "is_that_of_django"),
     ),
     Guard(
         "what is sliced, distinct or combined is made each time",
