@@ -26,7 +26,6 @@ from django.db.models.query import (
 )
 from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
 from django.db.models.sql import Query
-from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import WhereNode
 
 __all__ = [
@@ -63,7 +62,7 @@ class _AskedQuerySet(QuerySet[Any]):
 
 
 class _AskedQuery(Query):
-    def get_compiler(self, *args: Any, **kwargs: Any) -> SQLCompiler:
+    def get_compiler(self, *args: Any, **kwargs: Any) -> Any:
         if self.subquery:  # of what is asked
             return super().get_compiler(*args, **kwargs)
         raise _Asked(self)
