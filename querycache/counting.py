@@ -72,13 +72,10 @@ class Statistics:
     def _begin(self) -> None:
         """
         Begin with nothing counted and no thread: also in a child, which has not its parent's.
-
-        But what its queries are, it knows from its parent, as it knows their plans.
         """
         self._queue: deque[tuple[_Key, int, int] | type[Model]] = deque()
         self._sums: dict[_Key, list[int]] = {}
         self._texts: dict[str, bytes] = {}
-        self._described = self._described.copy()
         self._told: dict[str, float] = {}
         """When the store was told of a query, by ``monotonic()``: it may have forgotten since."""
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MOST_EVENTS)

@@ -24,6 +24,7 @@ from querycache._django.derivations import (
     conditions_of,
     copy_with,
     forget_arguments,
+    is_djangos,
     is_djangos_own,
     is_ready,
     is_simple,
@@ -107,7 +108,9 @@ ANOTHER_QUERY: Final = "A query of %s was remembered, and is made otherwise now:
 
 
 def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``QuerySet.get``."""
+    """Return what takes the place of ``QuerySet.get``, that of others excepted."""
+    if not is_djangos(get):
+        return get
 
     @functools.wraps(get)
     def get_by_memory(queryset: "QuerySet[Any]", *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +136,9 @@ is_plain: Final = functools.lru_cache(maxsize=256)(is_djangos_own)
 
 
 def wrap_get_count(get_count: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``Query.get_count``."""
+    """Return what takes the place of ``Query.get_count``, that of others excepted."""
+    if not is_djangos(get_count):
+        return get_count
 
     @functools.wraps(get_count)
     def count_by_memory(query: Query, using: str) -> Any:
@@ -149,7 +154,9 @@ def wrap_get_count(get_count: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wrap_has_results(has_results: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``Query.has_results``."""
+    """Return what takes the place of ``Query.has_results``, that of others excepted."""
+    if not is_djangos(has_results):
+        return has_results
 
     @functools.wraps(has_results)
     def find_by_memory(query: Query, using: str) -> Any:

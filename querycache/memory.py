@@ -1,7 +1,7 @@
 """A bounded memory of what was worked out once."""
 
-import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -9,26 +9,27 @@ V = TypeVar("V")
 
 
 class Memory(Generic[K, V]):
-    """Forgets the oldest first. Reading takes no lock: ``get`` is that of the dict itself."""
+    """
+    Forgets the oldest first.
 
-    def __init__(self, size: int, values: Mapping[K, V] | None = None) -> None:
+    There is no lock, which a fork could leave held for ever: each step is one of the dict itself,
+    and ``get`` is that of the dict. As many as there are threads may be remembered beyond the size.
+    """
+
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._values: dict[K, V] = dict(values or {})
-        self._lock = threading.Lock()
+        self._values: dict[K, V] = {}
         self.get = self._values.get
-
-    def copy(self) -> "Memory[K, V]":
-        """Return another that remembers the same, whoever may hold the lock of this one."""
-        return Memory(self._size, self._values)
 
     def put(self, key: K, value: V) -> None:
         """Remember a value."""
-        with self._lock:
-            if len(self._values) >= self._size:
-                del self._values[next(iter(self._values))]
-            self._values[key] = value
+        values = self._values
+        while len(values) >= self._size:
+            # Another thread may have come before.
+            with suppress(StopIteration, RuntimeError):
+                values.pop(next(iter(values)), None)
+        values[key] = value
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            self._values.clear()
+        self._values.clear()

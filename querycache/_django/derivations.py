@@ -26,6 +26,7 @@ from django.db.models.query import (
 )
 from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
 from django.db.models.sql import Query
+from django.db.models.sql import query as django_sql_query
 from django.db.models.sql.where import WhereNode
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "conditions_of",
     "copy_with",
     "forget_arguments",
+    "is_djangos",
     "is_djangos_own",
     "is_ready",
     "is_simple",
@@ -111,6 +113,12 @@ def _query_asked(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
     raise RuntimeError(f"{ask} has run a query of its own")
 
 
+def is_djangos(method: Callable[..., Any]) -> bool:
+    """Say whether a method of a queryset or a query is that which Django has defined."""
+    own: Any = getattr(method, "__globals__", None)
+    return own is vars(django_query) or own is vars(django_sql_query)
+
+
 _CALLED: Final = (
     "__init__", "__len__", "_chain", "_clone", "_fetch_all", "_filter_or_exclude",
     "_filter_or_exclude_inplace", "filter", "order_by",
@@ -130,8 +138,7 @@ _ATTRIBUTES: Final = frozenset(vars(QuerySet()))
 
 def is_djangos_own(kind: type["QuerySet[Any]"]) -> bool:
     """Say whether ``get()`` of this class makes and runs its query by Django's code alone."""
-    own = vars(django_query)
-    return all(getattr(getattr(kind, name), "__globals__", None) is own for name in _CALLED)
+    return all(is_djangos(getattr(kind, name)) for name in _CALLED)
 
 
 def is_ready(queryset: "QuerySet[Any]") -> bool:
@@ -248,5 +255,5 @@ def forget_arguments(where: WhereNode) -> None:
 
 def _is_plain(value: Any) -> bool:
     if type(value) in (list, tuple):
-        return len(value) <= _LONG and all(type(one) in _COMPARED for one in value)
+        return len(value) <= _LONG and all(map(_is_plain, value))
     return type(value) in _COMPARED and not (type(value) is str and len(value) > _LONG)

@@ -15,7 +15,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.test.utils import register_lookup
 
-from querycache import bypass, cached, derivations, uncached
+from querycache import bypass, cached, derivations, hooks, uncached
 from querycache.conf import get_config
 from querycache.fingerprints import fingerprint_of
 from querycache.recorder import record_reads
@@ -306,6 +306,33 @@ def test_a_row_that_is_missing_is_looked_for_once(book, using, count_sql):
             with pytest.raises(Book.DoesNotExist):
                 Book.objects.using(using).get(pk=99)
     assert [one.outcome for one in reads] == ["miss", "hit", "hit"]
+
+
+@pytest.fixture
+def uninstalled():
+    hooks.uninstall()
+    yield
+    hooks.uninstall()
+    hooks.install()
+
+
+def test_a_method_that_others_have_put_in_the_place_of_djangos_is_called(
+    book, using, uninstalled, monkeypatch
+):
+    theirs = {
+        (models.QuerySet, "get"): lambda queryset, *args, **kwargs: "theirs",
+        (Query, "get_count"): lambda query, using: 77,
+        (Query, "has_results"): lambda query, using: False,
+    }
+    with monkeypatch.context() as patch:
+        for (owner, name), method in theirs.items():
+            patch.setattr(owner, name, method)
+        hooks.install()
+        for _ in range(2):
+            assert Book.objects.using(using).get(pk=1) == "theirs"
+            assert Book.objects.using(using).count() == 77
+            assert not Book.objects.using(using).exists()
+        hooks.uninstall()
 
 
 class Shouting(models.QuerySet):

@@ -831,6 +831,13 @@ GUARDS = [
         (DERIVATION_TESTS, "in_its_own_way"),
     ),
     Guard(
+        "a get() that others have put in the place of Django's is called",
+        DERIVATIONS,
+        "    if not is_djangos(get):\n        return get\n",
+        "",
+        (DERIVATION_TESTS, "others_have_put"),
+    ),
+    Guard(
         "a bypass leaves it to Django",
         DERIVATIONS,
         "    if query.model not in get_config().models or bypassed.get():\n",
