@@ -11,6 +11,7 @@ joins by a GenericRelation, which looks up a content type as it is compiled.
 import pickle
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from io import BytesIO
 from operator import methodcaller
@@ -18,6 +19,7 @@ from typing import Any, Final
 from weakref import ref
 
 from django.db.models import Lookup, QuerySet
+from django.db.models.expressions import Col
 from django.utils.functional import Promise
 
 from querycache._django.queries import Query, restricts_joins
@@ -79,8 +81,9 @@ class _Reducers(dict[type, Reduce]):
         reduce: Reduce
         if issubclass(kind, QuerySet):
             reduce = _reduce_queryset
-        elif issubclass(kind, Lookup) and is_plain(kind):
-            reduce = _reduce_lookup
+        elif issubclass(kind, Lookup | Col) and is_plain(kind):
+            output = ("output_field",) if issubclass(kind, Lookup) else ()  # a condition: a truth
+            reduce = partial(_reduce_without, (*WORKED_OUT, *output))
         elif is_plain(kind):
             reduce = methodcaller("__reduce_ex__", 5)
         else:
@@ -103,11 +106,20 @@ def _reduce_queryset(queryset: "QuerySet[Any]") -> tuple[Any, ...]:
     return type, (queryset.query,)
 
 
-def _reduce_lookup(lookup: "Lookup[Any]") -> tuple[Any, ...]:
-    # What it was made of, an instance for instance, it has turned into its two sides.
-    reduced: tuple[Any, ...] = lookup.__reduce_ex__(5)  # type: ignore[assignment]
-    create, args, state, *rest = reduced
-    return create, args, {**state, "_constructor_args": None}, *rest
+def _reduce_without(names: tuple[str, ...], expression: "Lookup[Any] | Col") -> tuple[Any, ...]:
+    """Leave out what a condition was made of, an instance say, and what follows from the rest."""
+    reduced: tuple[Any, ...] = expression.__reduce_ex__(5)  # type: ignore[assignment]
+    state = reduced[2]  # a copy, made by BaseExpression
+    for name in names:
+        state.pop(name, None)
+    return reduced
+
+
+WORKED_OUT: Final = (
+    "_constructor_args", "_output_field_or_none", "allowed_default", "contains_aggregate",
+    "contains_column_references", "contains_over_clause", "contains_subquery", "identity",
+)  # fmt: skip
+"""Attributes of a lookup or a column that are there once somebody has asked for them."""
 
 
 def _refuse(value: object) -> Any:

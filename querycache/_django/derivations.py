@@ -13,6 +13,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, Final, NoReturn, cast
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, Q, QuerySet
 from django.db.models import query as django_query
 from django.db.models.expressions import Col
@@ -48,6 +49,7 @@ __all__ = [
     "query_of_count",
     "query_of_get",
     "rows_of",
+    "sql_of",
 ]
 
 
@@ -164,6 +166,14 @@ def rows_of(queryset: "QuerySet[Any]") -> list[Any]:
     """Return the result of a queryset, which is evaluated, as ``get()`` does it."""
     len(queryset)
     return cast("list[Any]", queryset._result_cache)
+
+
+def sql_of(query: Query) -> tuple[str, Any] | None:
+    """Return what a query compiles to, None if that is known to find nothing."""
+    try:
+        return cast("tuple[str, Any]", query.clone().sql_with_params())
+    except EmptyResultSet:
+        return None
 
 
 _PLAIN: Final = frozenset({int, str, bool, uuid.UUID})

@@ -931,8 +931,8 @@ GUARDS = [
     Guard(
         "a lookup with code of others has no fingerprint",
         FINGERPRINTS,
-        "        elif issubclass(kind, Lookup) and is_plain(kind):\n",
-        "        elif issubclass(kind, Lookup):\n",
+        "        elif issubclass(kind, Lookup | Col) and is_plain(kind):\n",
+        "        elif issubclass(kind, Lookup | Col):\n",
         ("tests/unit/test_fingerprints.py", "with_code_of_others"),
     ),
     Guard(

@@ -7,12 +7,14 @@ from decimal import Decimal
 import pytest
 from django.db import models
 from django.db.models import Exists, F, Func, OuterRef, Q, Value
+from django.db.models.expressions import BaseExpression, Col
 from django.db.models.functions import Coalesce, Lower
 from django.db.models.lookups import Exact
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy
 
 from querycache import cached
-from querycache.fingerprints import fingerprint_of, is_plain
+from querycache.fingerprints import WORKED_OUT, fingerprint_of, is_plain
 from tests.testapp.models import Author, Book, Tag
 
 
@@ -127,6 +129,28 @@ def test_an_instance_that_is_filtered_by_stands_for_its_key():
     some = Book.objects.filter(author__in=[one, other])
     assert mark(some) is not None
     assert mark(some) != mark(Book.objects.filter(author__in=[one, one]))
+
+
+def test_what_was_worked_out_of_a_condition_changes_nothing(db):
+    authors = Author.objects.filter(name="a", pk__gt=1)
+    before = mark(authors)
+    assert list(authors.all()) == []  # a copy, of the same conditions
+    for node in authors.query.where.children:
+        for name in WORKED_OUT:
+            getattr(node, name, None), getattr(node.lhs, name, None)
+    assert mark(authors) == before
+
+
+@pytest.mark.parametrize("kind", [Col, Exact])
+def test_all_that_is_worked_out_of_a_condition_is_known(kind):
+    found = {
+        name
+        for base in kind.__mro__
+        for name, attribute in vars(base).items()
+        if isinstance(attribute, cached_property)
+    }
+    assert found - set(WORKED_OUT) <= {"output_field", "convert_value"}
+    assert kind.__getstate__ is BaseExpression.__getstate__
 
 
 def test_a_field_that_changes_only_its_form_is_plain():
