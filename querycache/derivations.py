@@ -1,5 +1,7 @@
 """
-Queries that ``get()``, ``count()`` and ``exists()`` derive from that of a queryset, remembered.
+Queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` derive from a queryset's.
+
+They are remembered.
 
 To resolve conditions, or to add an aggregate, takes Django longer than all else that it does about
 a hit. Of one query and the same conditions always the same query comes: it is made once and copied
@@ -12,7 +14,8 @@ answered and counted like any other.
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from weakref import ref
 
 from querycache._django.compilers import SINGLE
 from querycache._django.derivations import (
@@ -20,33 +23,37 @@ from querycache._django.derivations import (
     Model,
     Query,
     QuerySet,
+    aggregates_of,
+    aggregation_of,
+    as_managers_make_it,
     compares_plainly,
     conditions_of,
-    copy_with,
     forget_arguments,
     is_djangos,
     is_djangos_own,
     is_ready,
     is_simple,
-    is_untouched,
-    query_of_count,
+    query_asked,
     query_of_get,
     rows_of,
     sql_of,
 )
 from querycache.conf import get_config
-from querycache.fingerprints import bring_along, fingerprint_of
+from querycache.fingerprints import BROUGHT, fingerprint_of
 from querycache.hints import bypassed
-from querycache.memory import Memory
+from querycache.memory import Kept, Memory
 
 logger = logging.getLogger("querycache")
 
 
-class Derived(NamedTuple):
+class Derived(Kept):
     """A query that nobody runs, only copies of it, and its fingerprint."""
 
-    query: Query
-    fingerprint: bytes
+    __slots__ = ("fingerprint", "query")
+
+    def __init__(self, query: Query, fingerprint: bytes) -> None:
+        super().__init__()
+        self.query, self.fingerprint = query, fingerprint
 
 
 _QUERIES: Final = 1024
@@ -65,9 +72,9 @@ Origin = type[Model] | bytes
 
 def origin_of(query: Query) -> Origin | None:
     """Return what tells a query from all others, None if what is derived from it may differ."""
-    if query.model not in get_config().models or bypassed.get():
+    if query.model not in get_config().models or bypassed.get() or type(query) is not Query:
         return None
-    if is_untouched(query):
+    if query.__dict__ in as_managers_make_it(query.model):
         return query.model
     return fingerprint_of(query) if is_simple(query) else None
 
@@ -89,8 +96,9 @@ def derived(origin: Origin, how: Conditions, derive: Callable[[], Query]) -> Que
         forget_arguments(made.where)
         known = Derived(made, fingerprint)
         _remembered.put((origin, how), known)
+    known.was_used = True
     copy = known.query.clone()
-    bring_along(copy, known.fingerprint)
+    copy.__dict__[BROUGHT] = known.fingerprint, ref(copy)
     return copy
 
 
@@ -124,8 +132,7 @@ def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
         if origin is None or conditions is None:
             return get(queryset, *args, **kwargs)
         derive = functools.partial(query_of_get, get, queryset, args, kwargs)
-        result = copy_with(queryset, derived(origin, conditions, derive))
-        rows = rows_of(result)
+        rows = rows_of(queryset, derived(origin, conditions, derive))
         if len(rows) == 1:
             return rows[0]
         # Django has the words for what is wrong.
@@ -139,37 +146,44 @@ is_plain: Final = functools.lru_cache(maxsize=256)(is_djangos_own)
 
 def wrap_get_count(get_count: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes the place of ``Query.get_count``, that of others excepted."""
-    if not is_djangos(get_count):
-        return get_count
 
-    @functools.wraps(get_count)
-    def count_by_memory(query: Query, using: str) -> Any:
-        origin = origin_of(query)
-        if origin is None:
-            return get_count(query, using)
-        derive = functools.partial(query_of_count, get_count, query, using)
-        counting = derived(origin, _COUNT, derive)
-        row = counting.get_compiler(using).execute_sql(SINGLE)
+    def count(query: Query, using: str) -> int:
+        row = query.get_compiler(using).execute_sql(SINGLE)
         return 0 if row is None else int(row[0])
 
-    return count_by_memory
+    return _by_memory(get_count, lambda: ("count",), count)
 
 
 def wrap_has_results(has_results: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes the place of ``Query.has_results``, that of others excepted."""
-    if not is_djangos(has_results):
-        return has_results
 
-    @functools.wraps(has_results)
-    def find_by_memory(query: Query, using: str) -> Any:
-        origin = origin_of(query)
-        if origin is None:
-            return has_results(query, using)
-        finding = derived(origin, _EXISTS, query.exists)
-        return finding.get_compiler(using).has_results()
+    def find(query: Query, using: str) -> bool:
+        return bool(query.get_compiler(using).has_results())
 
-    return find_by_memory
+    return _by_memory(has_results, lambda: ("exists",), find)
 
 
-_COUNT: Final = ("count",)
-_EXISTS: Final = ("exists",)
+def wrap_get_aggregation(get_aggregation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``Query.get_aggregation``, that of others excepted."""
+    return _by_memory(get_aggregation, aggregates_of, aggregation_of)
+
+
+def _by_memory(
+    method: Callable[..., Any],
+    how_of: Callable[..., Conditions | None],
+    run: Callable[[Query, str], Any],
+) -> Callable[..., Any]:
+    """Return what asks a query that was remembered, and ``run()`` for what Django makes of it."""
+    if not is_djangos(method):
+        return method
+
+    @functools.wraps(method)
+    def by_memory(query: Query, using: str, *args: Any) -> Any:
+        how = how_of(*args)
+        origin = None if how is None else origin_of(query)
+        if how is None or origin is None:
+            return method(query, using, *args)
+        derive = functools.partial(query_asked, method, query, using, *args)
+        return run(derived(origin, how, derive), using)
+
+    return by_memory

@@ -44,23 +44,21 @@ _NOT_COMPILED: Final = frozenset(
 """Methods of a field or an expression that compiling a query does not call."""
 
 
-_BROUGHT: Final = "_querycache_fingerprint"
-"""The attribute of a ``Query`` that came with its fingerprint."""
-
-
-def bring_along(query: Query, fingerprint: bytes) -> None:
-    """Let a query, which nobody changes any more, know its fingerprint; its copies do not."""
-    query.__dict__[_BROUGHT] = fingerprint, ref(query)
+BROUGHT: Final = "_querycache_fingerprint"
+"""
+The attribute of a ``Query`` that nobody changes any more: its fingerprint, and a weak reference to
+itself, since its copies, which somebody may change, have the attribute, too.
+"""
 
 
 def fingerprint_of(query: Query) -> bytes | None:
     """Return the fingerprint of a query that is not compiled yet, None if it has none."""
-    brought: tuple[bytes, ref[Query]] | None = query.__dict__.get(_BROUGHT)
+    brought: tuple[bytes, ref[Query]] | None = query.__dict__.get(BROUGHT)
     if brought is not None:
         fingerprint, owner = brought
         if owner() is query:
             return fingerprint
-        del query.__dict__[_BROUGHT]
+        del query.__dict__[BROUGHT]
     buffer = BytesIO()
     try:
         _Pickler(buffer, 5).dump(query)
@@ -124,6 +122,11 @@ WORKED_OUT: Final = (
 
 def _refuse(value: object) -> Any:
     raise pickle.PicklingError(f"{type(value)} may compile to anything")
+
+
+def is_known(kind: type) -> bool:
+    """Say of a class that is no metaclass what ``is_plain()`` does, which takes longer."""
+    return _Pickler.dispatch_table[kind] is not _refuse
 
 
 def is_plain(kind: type) -> bool:

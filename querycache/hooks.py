@@ -76,6 +76,7 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (ModelIterable, "__iter__", hydration.wrap_iter),
     (QuerySet, "get", derivations.wrap_get),
     (Query, "get_count", derivations.wrap_get_count),
+    (Query, "get_aggregation", derivations.wrap_get_aggregation),
     (Query, "has_results", derivations.wrap_has_results),
     (SQLInsertCompiler, "execute_sql", writes.wrap_write),
     (SQLUpdateCompiler, "execute_sql", writes.wrap_write),

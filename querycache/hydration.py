@@ -19,8 +19,9 @@ from typing import Any
 from django.db import router
 from django.db.models import Model
 
-from querycache._django.instances import fetch_mode_of, model_of
+from querycache._django.instances import FETCH_MODE, model_of
 from querycache._django.relations import (
+    KNOWN_RELATED,
     LEAVES_DEFERRED_KEYS,
     KnownRelated,
     PlainKey,
@@ -56,7 +57,7 @@ def instances(iterable: Any, layout: Layout) -> Iterator[Any]:
     queryset = iterable.queryset
     db = queryset.db
     compiler = queryset.query.get_compiler(using=db)
-    fetch_mode = fetch_mode_of(queryset)
+    fetch_mode = queryset.__dict__.get(FETCH_MODE)
     results = compiler.execute_sql(
         chunked_fetch=iterable.chunked_fetch, chunk_size=iterable.chunk_size
     )
@@ -73,8 +74,13 @@ def instances(iterable: Any, layout: Layout) -> Iterator[Any]:
         if annotations:
             steps.append(_annotator(annotations))
     make = shape.bind(model, db, fetch_mode)
-    steps += [_attacher(model, known, db) for known in known_related(queryset)]
-    for row in compiler.results_iter(results):
+    if queryset.__dict__[KNOWN_RELATED]:
+        steps += [_attacher(model, known, db) for known in known_related(queryset)]
+    rows = compiler.results_iter(results)
+    if not steps:
+        yield from map(make, rows)
+        return
+    for row in rows:
         instance = make(row)
         for step in steps:
             step(row, instance)

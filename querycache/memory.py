@@ -8,9 +8,21 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class Kept:
+    """A value that is not the next to be forgotten if it was used: who finds it says so."""
+
+    __slots__ = ("was_used",)
+
+    def __init__(self) -> None:
+        self.was_used = False
+
+
 class Memory(Generic[K, V]):
     """
-    Forgets the oldest first.
+    Forgets the oldest first, except what is ``Kept`` and was used since it came up last.
+
+    So what is never asked for again drives out nothing that is (second chance, or CLOCK: Corbató,
+    "A Paging Experiment with the Multics System", 1968).
 
     There is no lock, which a fork could leave held for ever: each step is one of the dict itself,
     and ``get`` is that of the dict. As many as there are threads may be remembered beyond the size.
@@ -27,7 +39,11 @@ class Memory(Generic[K, V]):
         while len(values) >= self._size:
             # Another thread may have come before.
             with suppress(StopIteration, RuntimeError):
-                values.pop(next(iter(values)), None)
+                oldest = next(iter(values))
+                forgotten = values.pop(oldest, None)
+                if isinstance(forgotten, Kept) and forgotten.was_used:
+                    forgotten.was_used = False
+                    values[oldest] = forgotten
         values[key] = value
 
     def clear(self) -> None:

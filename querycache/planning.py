@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 
 from querycache import generations, plans, sql
-from querycache._django.compilers import SQLCompiler, compiled_as, compiles_anew, result_width
+from querycache._django.compilers import SQLCompiler, compiled_as, result_width
 from querycache._django.connections import BaseDatabaseWrapper
 from querycache.admission import is_judged, sites
 from querycache.conf import get_config
@@ -59,12 +59,6 @@ def compile_once(compiler: SQLCompiler) -> tuple[str, Sequence[Any]] | None:
     return compiled if compiled[0] else None
 
 
-def forget_compiled(compiler: SQLCompiler) -> None:
-    """Have a compiler that has compiled compile again if it is asked to."""
-    if "as_sql" in compiler.__dict__:
-        compiles_anew(compiler)
-
-
 def plan_of(
     compiler: SQLCompiler,
     compiled: tuple[str, Sequence[Any]],
@@ -85,7 +79,7 @@ def plan_of(
         shape.costs.has_example = True
         statistics.note_example(shape.name, params)
     database = state.database(compiler.connection)
-    if state.has_written(shape.tables):
+    if not state.is_journal_empty and state.has_written(shape.tables):
         publish_written(compiler.connection, state)
     namespace = "" if config.namespace is None else config.namespace()
     width = result_width(compiler, result_type)

@@ -14,7 +14,12 @@ from time import perf_counter_ns, time
 from typing import Any
 
 from querycache import generations
-from querycache._django.compilers import GET_ITERATOR_CHUNK_SIZE, MULTI, SQLCompiler
+from querycache._django.compilers import (
+    GET_ITERATOR_CHUNK_SIZE,
+    MULTI,
+    SQLCompiler,
+    compiles_anew,
+)
 from querycache.admission import site_of, sites
 from querycache.conf import get_config
 from querycache.counting import statistics
@@ -22,7 +27,7 @@ from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.hints import hint_of
 from querycache.loads import answered, is_due, note
-from querycache.planning import forget_compiled, new_plan
+from querycache.planning import new_plan
 from querycache.plans import Plan
 from querycache.recall import checked, name_of_plan, recalled_plan, remember
 from querycache.refusals import refuse_before_compiling, refuse_if_not_worth_it
@@ -84,21 +89,22 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         except (Uncacheable, StoreFailed) as refusal:
             instead = refused(refusal, table.label, began, plan, execute_sql)
             return run(instead, compiler, result_type, chunked_fetch, chunk_size)
+        if name is not None and "as_sql" in compiler.__dict__:
+            remember(compiler, name, plan)
         loaded = look.loaded
         if loaded is None or is_due(loaded, plan.ttl):
             look = checked(look, plan, compiler, result_type, state)
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
             loaded = answered(connection, table.label, plan, look, load, began)
-            forget_compiled(compiler)
+            compiles_anew(compiler)  # where another has loaded
             return as_result(loaded.rows, result_type)
         note(table.label, "hit", began, None, plan, loaded, is_unasked=look.is_unasked)
         plan.shape.costs.note_hit((perf_counter_ns() - began) / 1000)
-        if name is not None and "as_sql" in compiler.__dict__:
-            remember(compiler, name, plan)
         if config.verify and is_to_be_verified(config.verify, compiler, state):
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
             loaded = verified(load, compiler.query, plan, loaded, look, table.label)
-        forget_compiled(compiler)  # and not before: the SQL that made the key is verified
+        # As by compiles_anew(), a call less; and not before: the SQL that made the key is verified.
+        compiler.__dict__.pop("as_sql", None)
         return as_result(loaded.rows, result_type)
 
     return read

@@ -1,5 +1,5 @@
 """
-Plans that are remembered, so that a query that was answered from the cache is compiled no more.
+Plans that are remembered, so that a query is compiled once.
 
 They are found by what the query consists of, and by all else that compiling reads. Where that is
 not known, nothing is remembered.
@@ -15,6 +15,7 @@ from querycache._django.compilers import (
     MULTI,
     Columns,
     SQLCompiler,
+    are_alike,
     columns_of,
     converters_of,
     is_selected_plainly,
@@ -23,9 +24,9 @@ from querycache._django.compilers import (
 from querycache.admission import sites
 from querycache.conf import get_config
 from querycache.exceptions import Uncacheable
-from querycache.fingerprints import fingerprint_of, is_plain
+from querycache.fingerprints import fingerprint_of, is_known
 from querycache.generations import Look
-from querycache.memory import Memory
+from querycache.memory import Kept, Memory
 from querycache.options import Config
 from querycache.planning import compile_once, plan_of, publish_written
 from querycache.plans import Plan
@@ -34,23 +35,28 @@ from querycache.transactions import ConnectionState
 logger = logging.getLogger("querycache")
 
 
-class Remembered:
+class Remembered(Kept):
     """A plan, and what a compiler that does not compile is to know of its columns."""
 
     __slots__ = ("columns", "plan")
 
     def __init__(self, plan: Plan, columns: Columns) -> None:
+        super().__init__()
         self.plan, self.columns = plan, columns
 
 
-_PLANS: Final = 2048
+_PLANS: Final = 4096
+"""Of 1 to 5 KB each."""
 _remembered: Memory[tuple[Any, ...], Remembered] = Memory(_PLANS)
-"""Plans of queries that were answered from the cache, by what ``name_of_plan`` says of them."""
+"""Plans by what ``name_of_plan`` says of their queries."""
+_columns: Memory[str, Columns] = Memory(_PLANS)
+"""Columns of a text of SQL, which most plans of this text share."""
 
 
 def forget_plans() -> None:
     """Forget every plan: the settings have changed."""
     _remembered.clear()
+    _columns.clear()
     derivations.forget_derivations()
     plans.forget_plans()
     sites.clear()
@@ -85,17 +91,19 @@ def recalled_plan(
     known = None if name is None else _remembered.get(name)
     if known is None:
         return None
+    known.was_used = True
     plan = known.plan
-    if state.has_written(plan.shape.tables):
+    if not state.is_journal_empty and state.has_written(plan.shape.tables):  # a call less
         publish_written(compiler.connection, state)
     if get_config().checks_plans and not compiles_to(plan, compiler, result_type, state):
         return None
-    converters = state.converters.get(known)
-    set_columns(compiler, known.columns, converters)
+    columns = known.columns
+    converters = state.converters.get(columns)
+    set_columns(compiler, columns, converters)
     if converters is None and result_type == MULTI:
         if len(state.converters) >= _PLANS:
             state.converters.clear()
-        state.converters[known] = converters_of(compiler)
+        state.converters[columns] = converters_of(compiler)
     return plan
 
 
@@ -135,6 +143,11 @@ ANOTHER_PLAN: Final = "A query was remembered as %s, and compiles to %s: please 
 
 
 def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
-    """Remember the plan of a query that was answered from the cache, to compile it no more."""
-    if is_selected_plainly(compiler, is_plain):
-        _remembered.put(name, Remembered(plan, columns_of(compiler)))
+    """Remember the plan of a query that was compiled, to compile it no more."""
+    if not is_selected_plainly(compiler, is_known):
+        return
+    columns, known = columns_of(compiler), _columns.get(plan.statement)
+    if known is None or not are_alike(known, columns):
+        _columns.put(plan.statement, columns)
+        known = columns
+    _remembered.put(name, Remembered(plan, known))

@@ -48,6 +48,7 @@ class ConnectionState:
         "converters",
         "covered",
         "in_query",
+        "is_journal_empty",
         "opened",
         "published",
         "publishing",
@@ -100,6 +101,7 @@ class ConnectionState:
         ``takes_back`` says that what the session was told in the last one is taken back with it.
         """
         self.session.end_transaction(takes_back=takes_back)
+        self.is_journal_empty = True
         self._tables: frozenset[str] = frozenset()
         self._scopes: frozenset[Scope] = frozenset()
         self._everything = False
@@ -139,11 +141,14 @@ class ConnectionState:
 
     def in_transaction(self, connection: BaseDatabaseWrapper) -> bool:
         """Say whether a transaction is open, by Django or by hand."""
+        if connection.autocommit and not connection.in_atomic_block and connection.connection:
+            return self.opened  # a call less
         # In an atomic() Django knows; and it may be that of a test, which has also sent a BEGIN.
         return (self.opened and not connection.in_atomic_block) or in_transaction(connection)
 
     def note(self, change: Change) -> None:
         """Enter a change into the journal."""
+        self.is_journal_empty = False
         self._tables |= change.tables
         if change.scopes:
             self._scopes = merged(self._scopes | change.scopes)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from django.db.models.constants import OnConflict
+from django.db.models.expressions import Col
 from django.db.models.sql.compiler import (
     SQLCompiler,
     SQLDeleteCompiler,
@@ -28,6 +29,7 @@ __all__ = [
     "SQLDeleteCompiler",
     "SQLInsertCompiler",
     "SQLUpdateCompiler",
+    "are_alike",
     "columns_of",
     "compiled_as",
     "compiles_anew",
@@ -58,8 +60,8 @@ def compiled_as(compiler: SQLCompiler, result: tuple[str, tuple[Any, ...]] | Exc
 
 
 def compiles_anew(compiler: SQLCompiler) -> None:
-    """Take back ``compiled_as``."""
-    del compiler.as_sql
+    """Take back ``compiled_as``, unless that has happened."""
+    compiler.__dict__.pop("as_sql", None)
 
 
 @contextmanager
@@ -89,8 +91,15 @@ def updates_on_conflict(compiler: SQLInsertCompiler) -> bool:
     return on_conflict not in {None, OnConflict.IGNORE}
 
 
-Columns = dict[str, Any]
-"""What a compiler knows, once it has compiled, of the columns of its rows."""
+class Columns:
+    """What a compiler knows, once it has compiled, of the columns of its rows."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self.known = known
+
+
 _COLUMNS: Final = (
     "select",
     "klass_info",
@@ -103,7 +112,30 @@ _COLUMNS: Final = (
 def columns_of(compiler: SQLCompiler) -> Columns:
     """Return what ``execute_sql`` leaves behind for those who make something of its rows."""
     known = compiler.__dict__
-    return {name: known[name] for name in _COLUMNS if name in known}
+    return Columns({name: known[name] for name in _COLUMNS if name in known})
+
+
+def are_alike(some: Columns, others: Columns) -> bool:
+    """Say whether these are the same columns of tables, and nothing else."""
+    one, other = some.known.copy(), others.known.copy()
+    selected, others_selected = one.pop("select") or (), other.pop("select") or ()
+    # An instance of a related model is connected by functions, of which no two are equal.
+    return (
+        one == other
+        and len(selected) == len(others_selected)
+        and all(map(_is_alike, selected, others_selected))
+    )
+
+
+def _is_alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    column, same = one[0], other[0]
+    return (
+        type(column) is type(same) is Col
+        and column.target is same.target
+        and column.output_field is same.output_field
+        and column.alias == same.alias
+        and one[1:] == other[1:]
+    )
 
 
 Converters = dict[int, Any]
@@ -123,7 +155,7 @@ def set_columns(compiler: SQLCompiler, columns: Columns, converters: Converters 
 
     And their converters, unless they are None: then it asks each column.
     """
-    compiler.__dict__.update(columns)
+    compiler.__dict__.update(columns.known)
     if converters is not None:
         compiler.get_converters = lambda expressions: converters  # type: ignore[method-assign]
 

@@ -1,5 +1,5 @@
 """
-The queries that ``get()``, ``count()`` and ``exists()`` make of that of a queryset.
+The queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` make of a queryset's.
 
 Django makes each of them in the method that also runs it. Here it is made by that method, and not
 run.
@@ -14,7 +14,7 @@ from copy import copy
 from typing import Any, Final, NoReturn, cast
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Aggregate, Model, Q, QuerySet
 from django.db.models import query as django_query
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
@@ -28,6 +28,7 @@ from django.db.models.query import (
 from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
 from django.db.models.sql import Query
 from django.db.models.sql import query as django_sql_query
+from django.db.models.sql.constants import SINGLE
 from django.db.models.sql.where import WhereNode
 
 __all__ = [
@@ -36,21 +37,26 @@ __all__ = [
     "Query",
     "QuerySet",
     "RegisterLookupMixin",
+    "aggregates_of",
+    "aggregation_of",
+    "as_managers_make_it",
     "compares_plainly",
     "conditions_of",
-    "copy_with",
     "forget_arguments",
     "is_djangos",
     "is_djangos_own",
     "is_ready",
     "is_simple",
-    "is_untouched",
     "on_registration",
-    "query_of_count",
+    "query_asked",
     "query_of_get",
     "rows_of",
     "sql_of",
 ]
+
+
+Conditions = tuple[Any, ...]
+"""What compares the ways to derive a query from another."""
 
 
 class _Asked(Exception):
@@ -95,24 +101,69 @@ def query_of_get(
     """Return what ``get()`` would run. Raises what that raises of its conditions."""
     asked = _AskedQuerySet.__new__(_AskedQuerySet)
     asked.__dict__.update(queryset.__dict__)
-    return _query_asked(get, asked, *args, **kwargs)
+    return _asked_by(get, asked, *args, **kwargs)
 
 
-def query_of_count(get_count: Callable[..., Any], query: Query, using: str) -> Query:
-    """Return what ``Query.get_count()`` would run for a query that ``is_simple()``."""
+def query_asked(ask: Callable[..., Any], query: Query, *args: Any) -> Query:
+    """
+    Return what a method of ``Query`` would run for one that ``is_simple()``.
+
+    Raises what that raises of its arguments.
+    """
     asked = query.clone()
     asked.__class__ = _AskedQuery
-    count = _query_asked(get_count, asked, using)
-    count.__class__ = Query
-    return count
+    found = _asked_by(ask, asked, *args)
+    found.__class__ = Query
+    return found
 
 
-def _query_asked(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
+def _asked_by(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
     try:
         ask(*args, **kwargs)
     except _Asked as asked:
         return asked.query
     raise RuntimeError(f"{ask} has run a query of its own")
+
+
+def aggregates_of(expressions: dict[str, Any]) -> Conditions | None:
+    """Return what compares aggregates, None if they are not of Django's and of plain words."""
+    found: list[Any] = []
+    for name, expression in expressions.items():
+        kind = type(expression)
+        if kind.__module__ != Aggregate.__module__:
+            return None
+        args, named = expression._constructor_args
+        types = tuple(map(type, (*args, *named.values())))
+        if not _PLAIN.issuperset(types):
+            return None
+        made: tuple[Any, ...] = kind, args, tuple(named.items()), types
+        # What it is made of says what it is, unless somebody has changed it since.
+        if expression.__dict__ != _as_its_class_makes_it(*made):
+            return None
+        found.append((name, made))
+    return tuple(found) or None  # of none, nothing is asked
+
+
+@functools.lru_cache(maxsize=256)
+def _as_its_class_makes_it(
+    kind: type[Any], args: tuple[Any, ...], named: tuple[tuple[str, Any], ...], types: Any
+) -> dict[str, Any]:
+    made: dict[str, Any] = vars(kind(*args, **dict(named)))
+    return made
+
+
+def aggregation_of(query: Query, using: str) -> dict[str, Any]:
+    """Return what ``Query.get_aggregation()`` makes of the row that this query finds."""
+    aggregates = query.annotation_select
+    empty = [aggregate.empty_result_set_value for aggregate in aggregates.values()]
+    compiler = query.get_compiler(using, elide_empty=NotImplemented not in empty)
+    row = compiler.execute_sql(SINGLE)
+    if row is None:
+        row = empty
+    else:
+        converters = compiler.get_converters(aggregates.values())
+        row = next(compiler.apply_converters((row,), converters))
+    return dict(zip(aggregates, row, strict=False))
 
 
 def is_djangos(method: Callable[..., Any]) -> bool:
@@ -154,18 +205,13 @@ def is_ready(queryset: "QuerySet[Any]") -> bool:
     )
 
 
-def copy_with(queryset: "QuerySet[Any]", query: Query) -> "QuerySet[Any]":
-    """Return a copy of a queryset, not evaluated, with another query."""
+def rows_of(queryset: "QuerySet[Any]", query: Query) -> list[Any]:
+    """Return the result of a copy of a queryset with another query, as ``get()`` asks for it."""
     other = object.__new__(type(queryset))
     other.__dict__.update(queryset.__dict__)
     other.__dict__.update(_query=query, _result_cache=None, _prefetch_done=False)
-    return other
-
-
-def rows_of(queryset: "QuerySet[Any]") -> list[Any]:
-    """Return the result of a queryset, which is evaluated, as ``get()`` does it."""
-    len(queryset)
-    return cast("list[Any]", queryset._result_cache)
+    len(other)
+    return cast("list[Any]", other._result_cache)
 
 
 def sql_of(query: Query) -> tuple[str, Any] | None:
@@ -184,8 +230,6 @@ _COMPARED: Final = _PLAIN | {
 }  # fmt: skip
 _LONG: Final = 200
 """Characters or items of what is not worth keeping."""
-
-Conditions = tuple[Any, ...]
 
 
 def conditions_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conditions | None:
@@ -209,13 +253,9 @@ def conditions_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conditions |
     return tuple(found)
 
 
-def is_untouched(query: Query) -> bool:
-    """Say whether a query is as a manager makes it, or as ``all()`` copies that."""
-    return query.__dict__ in _as_managers_make_it(query.model)
-
-
 @functools.lru_cache(maxsize=256)
-def _as_managers_make_it(model: type[Model]) -> tuple[dict[str, Any], ...]:
+def as_managers_make_it(model: type[Model]) -> tuple[dict[str, Any], ...]:
+    """Return what is in a query as a manager makes it, and as ``all()`` copies that."""
     query = Query(model)
     return query.__dict__, query.chain().__dict__
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import FunctionType, GetSetDescriptorType
 from typing import Any, Final
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.db.models.base import ModelState
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
@@ -19,10 +19,10 @@ from django.db.models.query import ModelIterable
 from django.db.models.signals import post_init, pre_init
 
 __all__ = [
+    "FETCH_MODE",
     "ModelIterable",
     "ModelState",
     "attribute",
-    "fetch_mode_of",
     "fills_dict",
     "is_built_by_django",
     "is_set_by_writing",
@@ -40,9 +40,8 @@ may fail, and must not do so before the first instance is asked for.
 """
 
 
-def fetch_mode_of(queryset: "QuerySet[Any]") -> Any:
-    """Return what becomes ``_state.fetch_mode``; None before Django 6.1, which has none."""
-    return getattr(queryset, "_fetch_mode", None)
+FETCH_MODE: Final = "_fetch_mode"
+"""The attribute of a queryset that becomes ``_state.fetch_mode``; Django 6.1 has it."""
 
 
 _OWN_INIT: Final[Any] = Model.__init__

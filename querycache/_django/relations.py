@@ -23,6 +23,7 @@ except ImportError:
 from querycache._django.instances import attribute
 
 __all__ = [
+    "KNOWN_RELATED",
     "LEAVES_DEFERRED_KEYS",
     "KnownRelated",
     "PlainKey",
@@ -73,10 +74,14 @@ LEAVES_DEFERRED_KEYS: Final = django.VERSION >= (6, 1)
 """Whether an instance whose key is deferred is not connected, where Django 5.2 and 6.0 load it."""
 
 
+KNOWN_RELATED: Final = "_known_related_objects"
+"""The attribute of a queryset that says what a related manager knows, empty for all others."""
+
+
 def known_related(queryset: "QuerySet[Any]") -> list[KnownRelated]:
     """What a related manager has told its queryset of the other side."""
-    known: dict[Any, Any] = queryset._known_related_objects  # type: ignore[attr-defined]
-    return [_known_related(queryset.model, *item) for item in known.items()] if known else []
+    known: dict[Any, Any] = getattr(queryset, KNOWN_RELATED)
+    return [_known_related(queryset.model, *item) for item in known.items()]
 
 
 def _known_related(model: type[Model], field: Any, objects: Mapping[Any, Any]) -> KnownRelated:

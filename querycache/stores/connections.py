@@ -30,7 +30,9 @@ class Connections:
 
     def __init__(self, client: Any) -> None:
         from redis.connection import ConnectionPool
+        from redis.exceptions import ResponseError
 
+        self._error = ResponseError
         self._pool = client.connection_pool
         kwargs = self._pool.connection_kwargs
         self._is_plain = (
@@ -102,13 +104,11 @@ class Connections:
 
     def receive(self, connection: Any, count: int) -> list[Any]:
         """Read answers, as bytes whatever the options of the cache say; errors are among them."""
-        from redis.exceptions import ResponseError
-
         answers = []
         for _ in range(count):
             try:
                 answers.append(connection.read_response(disable_decoding=True))
-            except ResponseError as error:
+            except self._error as error:
                 answers.append(error)
         return answers
 

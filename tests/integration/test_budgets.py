@@ -125,10 +125,10 @@ def on_311(calls):
 
 
 def test_a_hit_makes_few_calls(author, using, round_trips):
-    # Three of them speak to the server, where redis-py's own way takes 20 calls more. Eleven make
-    # the instance, one of them for each row, where Django's own way takes seven for each. Twelve
-    # find the query that get() has asked before, where Django takes ninety to make it.
-    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 51 + on_311(2)
+    # Three of them speak to the server, where redis-py's own way takes 20 calls more. Ten make the
+    # instance, one of them for each row, where Django's own way takes seven for each. Seven find
+    # the query that get() has asked before, where Django takes ninety to make it.
+    assert calls_of(lambda: Author.objects.using(using).get(pk=author.pk)) <= 43 + on_311(2)
 
 
 def test_a_miss_makes_few_calls(author, using, round_trips):
@@ -139,8 +139,8 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     Author.objects.using(using).update(name="a")
     # Two of them ask whether the SELECT sees what is committed: not so on a replica, in a snapshot.
     # Twelve see to it that others wait for this load, and learn what it costs.
-    # Eleven make the instance, as on a hit. Five count the entry that was found dead.
-    assert calls_of(first) <= 101 + on_311(7)
+    # Ten make the instance, as on a hit. Five count the entry that was found dead.
+    assert calls_of(first) <= 97 + on_311(7)
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):

@@ -1,4 +1,4 @@
-"""What ``get()``, ``count()`` and ``exists()`` ask is made by Django once, and then copied."""
+"""What get(), count(), exists() and aggregate() ask is made by Django once, and then copied."""
 
 import gc
 import uuid
@@ -6,8 +6,20 @@ from weakref import ref
 
 import django
 import pytest
+from django.core.exceptions import FieldError
 from django.db import models, transaction
-from django.db.models import FilteredRelation, Q, Window
+from django.db.models import (
+    Avg,
+    Count,
+    F,
+    FilteredRelation,
+    Max,
+    Min,
+    Q,
+    Sum,
+    Value,
+    Window,
+)  # fmt: skip
 from django.db.models.fields.related_lookups import RelatedExact
 from django.db.models.functions import RowNumber
 from django.db.models.lookups import Exact, GreaterThan
@@ -52,7 +64,7 @@ def book(using, store):
 def made(monkeypatch):
     """Name what Django makes of queries: conditions, aggregates, and the queries of exists()."""
     found = []
-    for name in ("add_q", "get_aggregation", "exists"):
+    for name in ("add_q", "append_annotation_mask", "exists"):
         original = getattr(Query, name)
 
         def noted(query, *args, original=original, name=name, **kwargs):
@@ -79,6 +91,16 @@ REMEMBERED = {
     "cached": lambda using: cached(Book.objects.using(using).all(), ttl=9).get(pk=1),
     "count all": lambda using: Book.objects.using(using).count(),
     "exists at all": lambda using: Book.objects.using(using).exists(),
+    "aggregate": lambda using: Book.objects.using(using).aggregate(Avg("pages"), n=Count("*")),
+    "aggregate of other types": lambda using: Book.objects.using(using).aggregate(
+        Sum("price"), Min("published_on"), Max("name")
+    ),
+    "aggregate of joined": lambda using: Author.objects.using(using).aggregate(
+        Count("books__publisher", distinct=True), most=Max("books__pages")
+    ),
+    "aggregate by name": lambda using: Book.objects.using(using).aggregate(
+        n=Count(expression="pk"), rating=Avg("rating", default=7)
+    ),
 }
 """Reads of which nothing is made the second time."""
 FILTERED = {
@@ -98,8 +120,29 @@ FILTERED = {
     "of nothing": lambda using: Book.objects.using(using).filter(pk__in=[]).count(),
     "related": lambda using: Author(pk=1).books.using(using).get(pk=2),
     "related count": lambda using: Author(pk=1).books.using(using).count(),
+    "aggregate of a filter": lambda using: (
+        Book.objects.using(using).filter(pages__gt=1).aggregate(n=Count("pk"), least=Min("price"))
+    ),
+    "aggregate of nothing": lambda using: (
+        Book.objects.using(using).filter(pk__in=[]).aggregate(Count("pk"), Max("pages"))
+    ),
+    "aggregate of no row": lambda using: (
+        Book.objects.using(using).filter(name="x").aggregate(Count("pk"), Sum("price"))
+    ),
+    "related aggregate": lambda using: Author(pk=1).books.using(using).aggregate(Max("pages")),
 }
 """Reads of which their filters are made each time, and nothing else."""
+
+
+class Twice(Max):
+    def as_sql(self, *args, **kwargs):
+        statement, params = super().as_sql(*args, **kwargs)
+        return f"2 * {statement}", params
+
+
+def changed(aggregate):
+    aggregate.distinct = True
+    return aggregate
 
 
 def for_update(using):
@@ -129,7 +172,7 @@ MADE_EACH_TIME = {
     "subquery": lambda using: (
         Book.objects.using(using).filter(author__in=Author.objects.using(using).all()).count()
     ),
-    "F()": lambda using: Book.objects.using(using).filter(pages=models.F("pk")).count(),
+    "F()": lambda using: Book.objects.using(using).filter(pages=F("pk")).count(),
     "a transform": lambda using: Book.objects.using(using).filter(published_on__year=9).count(),
     "a value that is none": lambda using: Book.objects.using(using).get(rating=None, pk=1),
     "either": lambda using: Book.objects.using(using).get(Q(pk=1) | Q(pk=1)),
@@ -144,6 +187,26 @@ MADE_EACH_TIME = {
     ),
     "long": lambda using: Book.objects.using(using).filter(name="x" * 1000).count(),
     "many": lambda using: Book.objects.using(using).filter(pk__in=range(1000)).count(),
+    "an aggregate of nothing with a default": lambda using: (
+        Book.objects.using(using).filter(pk__in=[]).aggregate(n=Sum("pages", default=Value(3)))
+    ),
+    "an aggregate of some": lambda using: Book.objects.using(using).aggregate(
+        n=Count("pk", filter=Q(pages__gt=1))
+    ),
+    "an aggregate of an expression": lambda using: Book.objects.using(using).aggregate(
+        n=Max(F("pages") + F("pk")), m=Max("pages") + 1
+    ),
+    "an aggregate of an aggregate": lambda using: Book.objects.using(using).aggregate(
+        n=Sum("pages"), m=F("n") + 1
+    ),
+    "an aggregate that was changed": lambda using: Book.objects.using(using).aggregate(
+        n=changed(Count("author"))
+    ),
+    "an aggregate of others": lambda using: Book.objects.using(using).aggregate(n=Twice("pages")),
+    "an aggregate over a slice": lambda using: (
+        Book.objects.using(using).order_by("pk")[:2].aggregate(Sum("pages"))
+    ),
+    "an aggregate of nothing at all": lambda using: Book.objects.using(using).aggregate(),
     "a key of two": lambda using: Seat.objects.using(using).filter(pk=(1, 2)).count(),
 }
 
@@ -262,6 +325,23 @@ def test_values_are_told_apart_by_their_types(book, using):
             Author.objects.using(using).get(name=True)
 
 
+def test_aggregates_are_told_apart_by_the_types_of_their_words(book, using):
+    nothing = Book.objects.using(using).filter(name="x")
+
+    def read(default):
+        try:
+            return repr(nothing.aggregate(n=Max("name", default=default)))
+        except FieldError as error:  # a number for a name
+            return str(error)
+
+    defaults = [1, True]
+    with bypass():
+        expected = [read(default) for default in defaults]
+    assert len(set(expected)) == 2
+    for _ in range(3):
+        assert [read(default) for default in defaults] == expected
+
+
 def test_a_field_and_a_condition_of_the_same_look_are_told_apart(book, using):
     for _ in range(3):
         assert Book.objects.using(using).get(pk=1, pages=1)
@@ -323,6 +403,7 @@ def test_a_method_that_others_have_put_in_the_place_of_djangos_is_called(
         (models.QuerySet, "get"): lambda queryset, *args, **kwargs: "theirs",
         (Query, "get_count"): lambda query, using: 77,
         (Query, "has_results"): lambda query, using: False,
+        (Query, "get_aggregation"): lambda query, using, expressions: {"n": 78},
     }
     with monkeypatch.context() as patch:
         for (owner, name), method in theirs.items():
@@ -332,7 +413,39 @@ def test_a_method_that_others_have_put_in_the_place_of_djangos_is_called(
             assert Book.objects.using(using).get(pk=1) == "theirs"
             assert Book.objects.using(using).count() == 77
             assert not Book.objects.using(using).exists()
+            assert Book.objects.using(using).aggregate(n=Count("pk")) == {"n": 78}
         hooks.uninstall()
+
+
+class Odd(Query):
+    """A query of others, that looks like a new one of Django's."""
+
+    def add_q(self, *args, **kwargs):
+        super().add_q(Q(pages__in=[1, 3]))
+        super().add_q(*args, **kwargs)
+
+    def exists(self, *args, **kwargs):
+        return super().exists(*args, **kwargs).none()
+
+    def none(self):
+        self.set_empty()
+        return self
+
+    def get_aggregation(self, using, expressions):
+        return dict.fromkeys(expressions, 79)
+
+
+def test_a_query_of_a_class_of_others_is_left_to_django(book, using):
+    for kind in (Query, Odd, Query, Odd):
+        books = models.QuerySet(Book, query=kind(Book), using=using)
+        assert books.get(pk=1).pk == 1
+        if kind is Odd:
+            with pytest.raises(Book.DoesNotExist):
+                books.get(pk=2)
+        else:
+            assert books.get(pk=2).pk == 2
+        assert books.exists() is (kind is Query)
+        assert books.count() == (79 if kind is Odd else 3)
 
 
 class Shouting(models.QuerySet):

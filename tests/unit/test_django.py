@@ -9,13 +9,14 @@ from typing import Any
 
 import django
 import pytest
-from django.db.models import Model, base, query
+from django.db.models import CharField, Model, base, query
+from django.db.models.expressions import Col
 from django.db.models.fields import files, mixins, related_descriptors
 from django.db.models.options import Options
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-from querycache._django import instances, relations
+from querycache._django import compilers, instances, relations
 from tests.testapp.models import Author, Biography, Book, Edit, Tag
 
 ASKED_OF_A_COMPILER = {
@@ -48,6 +49,27 @@ def test_the_form_of_an_object_is_rendered_in_one_place():
     assert list(inspect.signature(ModelAdmin.get_object).parameters)[:3] == [
         "self", "request", "object_id"
     ]  # fmt: skip
+
+
+def test_columns_are_alike_if_they_are_those_of_the_same_fields():
+    def columns(*fields: str, alias: str = "t", output: Any = None) -> compilers.Columns:
+        selected = [
+            (Col(alias, Book._meta.get_field(name), output), ("the same SQL", []), None)
+            for name in fields
+        ]
+        return compilers.Columns({"select": selected, "klass_info": None})
+
+    assert compilers.are_alike(columns("name", "pages"), columns("name", "pages"))
+    for others in (
+        columns("name", "rating"),
+        columns("name"),
+        columns("name", "pages", alias="u"),
+        columns("name", "pages", output=CharField()),
+        compilers.Columns({"select": columns("name", "pages").known["select"]}),
+        compilers.Columns({"select": None, "klass_info": None}),
+    ):
+        assert not compilers.are_alike(columns("name", "pages"), others)
+        assert not compilers.are_alike(others, columns("name", "pages"))
 
 
 def test_the_instances_of_a_queryset_are_made_in_one_place():

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from querycache.memory import Memory
+from querycache.memory import Kept, Memory
 
 
 def test_the_oldest_is_forgotten_first():
@@ -16,6 +16,28 @@ def test_the_oldest_is_forgotten_first():
     assert [memory.get(number) for number in range(4)] == [None, None, "2", "3"]
     memory.clear()
     assert memory.get(3) is None
+
+
+def test_what_was_used_is_not_the_next_to_be_forgotten():
+    memory = Memory(3)
+    for name in "abc":
+        memory.put(name, Kept())
+    memory.get("a").was_used = True
+    memory.put("d", Kept())
+    assert [memory.get(name) is not None for name in "abcd"] == [True, False, True, True]
+    # It came up, and was not used since: it is the third now, after c and d.
+    for name in "efg":
+        memory.put(name, Kept())
+    assert [memory.get(name) is not None for name in "acdefg"] == [False] * 3 + [True] * 3
+
+
+def test_where_all_were_used_one_is_forgotten_all_the_same():
+    memory = Memory(3)
+    for name in "abcd":
+        kept = Kept()
+        kept.was_used = True
+        memory.put(name, kept)
+    assert [memory.get(name) is not None for name in "abcd"] == [False, True, True, True]
 
 
 def test_threads_that_remember_at_once_keep_to_the_bounds():
