@@ -14,7 +14,7 @@ from copy import copy
 from typing import Any, Final, NoReturn, cast
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Aggregate, Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models import query as django_query
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
@@ -126,17 +126,14 @@ def _asked_by(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
 
 
 def aggregates_of(expressions: dict[str, Any]) -> Conditions | None:
-    """Return what compares aggregates, None if they are not of Django's and of plain words."""
+    """Return what compares aggregates, None if they are not made of plain words."""
     found: list[Any] = []
     for name, expression in expressions.items():
-        kind = type(expression)
-        if kind.__module__ != Aggregate.__module__:
-            return None
-        args, named = expression._constructor_args
+        args, named = getattr(expression, "_constructor_args", ((expression,), {}))
         types = tuple(map(type, (*args, *named.values())))
         if not _PLAIN.issuperset(types):
             return None
-        made: tuple[Any, ...] = kind, args, tuple(named.items()), types
+        made: tuple[Any, ...] = type(expression), args, tuple(named.items()), types
         # What it is made of says what it is, unless somebody has changed it since.
         if expression.__dict__ != _as_its_class_makes_it(*made):
             return None

@@ -852,13 +852,6 @@ GUARDS = [
         (DERIVATION_TESTS, "class_of_others"),
     ),
     Guard(
-        "an aggregate of others is made each time",
-        DERIVED,
-        "        if kind.__module__ != Aggregate.__module__:\n",
-        "        if False:\n",
-        (DERIVATION_TESTS, "what_may_change"),
-    ),
-    Guard(
         "an aggregate of other than plain words is made each time",
         DERIVED,
         "        if not _PLAIN.issuperset(types):\n",

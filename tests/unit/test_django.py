@@ -70,6 +70,8 @@ def test_columns_are_alike_if_they_are_those_of_the_same_fields():
     ):
         assert not compilers.are_alike(columns("name", "pages"), others)
         assert not compilers.are_alike(others, columns("name", "pages"))
+    text = CharField()
+    assert not compilers.are_alike(columns("name", output=text), columns("pages", output=text))
 
 
 def test_the_instances_of_a_queryset_are_made_in_one_place():
