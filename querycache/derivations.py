@@ -20,7 +20,6 @@ from weakref import ref
 from querycache._django.compilers import SINGLE
 from querycache._django.derivations import (
     Conditions,
-    Model,
     Query,
     QuerySet,
     aggregates_of,
@@ -39,25 +38,15 @@ from querycache._django.derivations import (
     sql_of,
 )
 from querycache.conf import get_config
-from querycache.fingerprints import BROUGHT, fingerprint_of
+from querycache.fingerprints import BROUGHT, Fingerprint, Made, fingerprint_of
 from querycache.hints import bypassed
-from querycache.memory import Kept, Memory
+from querycache.memory import Memory
 
 logger = logging.getLogger("querycache")
 
 
-class Derived(Kept):
-    """A query that nobody runs, only copies of it, and its fingerprint."""
-
-    __slots__ = ("fingerprint", "query")
-
-    def __init__(self, query: Query, fingerprint: bytes) -> None:
-        super().__init__()
-        self.query, self.fingerprint = query, fingerprint
-
-
 _QUERIES: Final = 1024
-_remembered: Memory[tuple["Origin", Conditions], Derived] = Memory(_QUERIES)
+_remembered: Memory[tuple[Fingerprint, Conditions], Made] = Memory(_QUERIES)
 """What was derived, by what it was derived from, a model or a fingerprint, and how."""
 
 
@@ -67,10 +56,7 @@ def forget_derivations() -> None:
     is_plain.cache_clear()
 
 
-Origin = type[Model] | bytes
-
-
-def origin_of(query: Query) -> Origin | None:
+def origin_of(query: Query) -> Fingerprint | None:
     """Return what tells a query from all others, None if what is derived from it may differ."""
     if query.model not in get_config().models or bypassed.get() or type(query) is not Query:
         return None
@@ -79,7 +65,7 @@ def origin_of(query: Query) -> Origin | None:
     return fingerprint_of(query) if is_simple(query) else None
 
 
-def derived(origin: Origin, how: Conditions, derive: Callable[[], Query]) -> Query:
+def derived(origin: Fingerprint, how: Conditions, derive: Callable[[], Query]) -> Query:
     """
     Return what ``derive()`` makes of a query, or has made of another of the same origin.
 
@@ -94,7 +80,7 @@ def derived(origin: Origin, how: Conditions, derive: Callable[[], Query]) -> Que
         if fingerprint is None or not compares_plainly(made.where):
             return made
         forget_arguments(made.where)
-        known = Derived(made, fingerprint)
+        known = Made(made, fingerprint)
         _remembered.put((origin, how), known)
     known.was_used = True
     copy = known.query.clone()
@@ -102,7 +88,7 @@ def derived(origin: Origin, how: Conditions, derive: Callable[[], Query]) -> Que
     return copy
 
 
-def is_made_again(known: Derived, made: Query) -> bool:
+def is_made_again(known: Made, made: Query) -> bool:
     """Say whether a query that was remembered is what Django makes now; log it if it is not."""
     # Another fingerprint may come of a column that all queries share, and one of them has marked.
     if known.fingerprint == fingerprint_of(made) or sql_of(known.query) == sql_of(made):

@@ -10,6 +10,7 @@ joins by a GenericRelation, which looks up a content type as it is compiled.
 
 import pickle
 from collections.abc import Callable
+from copyreg import __newobj__  # type: ignore[attr-defined]
 from enum import Enum
 from functools import partial
 from hashlib import blake2b
@@ -18,11 +19,14 @@ from operator import methodcaller
 from typing import Any, Final
 from weakref import ref
 
-from django.db.models import Lookup, QuerySet
+from django.db.models import Lookup, Model, QuerySet
 from django.db.models.expressions import Col
 from django.utils.functional import Promise
 
+from querycache._django import filters
+from querycache._django.filters import MADE_AS, apart_from, is_as_it_was
 from querycache._django.queries import Query, restricts_joins
+from querycache.memory import Kept
 
 _SIZE: Final = 16
 """Bytes. Two queries of one fingerprint would share a result: as unlikely as for a key."""
@@ -51,14 +55,38 @@ itself, since its copies, which somebody may change, have the attribute, too.
 """
 
 
-def fingerprint_of(query: Query) -> bytes | None:
+class Made(Kept):
+    """A query that nobody runs or changes, but makes copies of, and its fingerprint."""
+
+    __slots__ = ("fingerprint", "query")
+
+    def __init__(self, query: Query, fingerprint: "Fingerprint") -> None:
+        super().__init__()
+        self.query, self.fingerprint = query, fingerprint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # whoever pickles a query that was made as this shall not have it
+
+
+Fingerprint = bytes | type[Model] | tuple[Any, ...]
+"""Of what was made of another query, and how, that of the model or the bytes, and how."""
+
+
+def fingerprint_of(query: Query) -> Fingerprint | None:
     """Return the fingerprint of a query that is not compiled yet, None if it has none."""
-    brought: tuple[bytes, ref[Query]] | None = query.__dict__.get(BROUGHT)
+    own = query.__dict__
+    brought: tuple[Fingerprint, ref[Query]] | None = own.get(BROUGHT)
     if brought is not None:
         fingerprint, owner = brought
         if owner() is query:
             return fingerprint
-        del query.__dict__[BROUGHT]
+        del own[BROUGHT]
+    made: Made | None = own.pop(MADE_AS, None)
+    if made is not None and is_as_it_was(query, made.query):
+        apart = apart_from(query)
+        if apart is not None:
+            own[MADE_AS] = made
+            return made.fingerprint, apart
     buffer = BytesIO()
     try:
         _Pickler(buffer, 5).dump(query)
@@ -79,6 +107,8 @@ class _Reducers(dict[type, Reduce]):
         reduce: Reduce
         if issubclass(kind, QuerySet):
             reduce = _reduce_queryset
+        elif issubclass(kind, Query) and is_plain(kind):
+            reduce = _reduce_query
         elif issubclass(kind, Lookup | Col) and is_plain(kind):
             output = ("output_field",) if issubclass(kind, Lookup) else ()  # a condition: a truth
             reduce = partial(_reduce_without, (*WORKED_OUT, *output))
@@ -102,6 +132,16 @@ def forget_classes() -> None:
 def _reduce_queryset(queryset: "QuerySet[Any]") -> tuple[Any, ...]:
     # Django would run it. What an expression was made of is a part of its state.
     return type, (queryset.query,)
+
+
+def _reduce_query(query: Query) -> tuple[Any, ...]:
+    """In one order, whoever has set the attributes, and without what was worked out or is ours."""
+    state = query.__dict__
+    names = sorted(state.keys() - _NOT_OF_A_QUERY)
+    return __newobj__, (type(query),), {name: state[name] for name in names}
+
+
+_NOT_OF_A_QUERY: Final = filters.WORKED_OUT | {BROUGHT}
 
 
 def _reduce_without(names: tuple[str, ...], expression: "Lookup[Any] | Col") -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from querycache import (
     debts,
     derivations,
     entries,
+    filters,
     hydration,
     invalidation,
     layouts,
@@ -75,6 +76,8 @@ _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
     (ModelIterable, "__iter__", hydration.wrap_iter),
     (QuerySet, "get", derivations.wrap_get),
+    (Query, "add_q", filters.wrap_add_q),
+    (Query, "set_values", filters.wrap_set_values),
     (Query, "get_count", derivations.wrap_get_count),
     (Query, "get_aggregation", derivations.wrap_get_aggregation),
     (Query, "has_results", derivations.wrap_has_results),
@@ -95,7 +98,7 @@ _ATTRIBUTES: Final[tuple[tuple[type, str, Any], ...]] = (
     (CursorWrapper, "executescript", property(cursors.watched_executescript)),
     (CursorWrapper, "stream", property(cursors.watched_stream)),
     *(
-        (RegisterLookupMixin, name, on_registration(name, derivations.forget_derivations))
+        (RegisterLookupMixin, name, on_registration(name, recall.forget_queries))
         for name in ("register_lookup", "_unregister_lookup")
     ),
 )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.utils.timezone import get_current_timezone
 
-from querycache import derivations, plans
+from querycache import derivations, filters, plans
 from querycache._django.compilers import (
     MULTI,
     Columns,
@@ -57,9 +57,15 @@ def forget_plans() -> None:
     """Forget every plan: the settings have changed."""
     _remembered.clear()
     _columns.clear()
-    derivations.forget_derivations()
+    forget_queries()
     plans.forget_plans()
     sites.clear()
+
+
+def forget_queries() -> None:
+    """Forget every query: something has changed that Django reads when it makes one."""
+    derivations.forget_derivations()
+    filters.forget_filters()
 
 
 def name_of_plan(

@@ -29,7 +29,7 @@ from django.test.utils import register_lookup
 
 from querycache import bypass, cached, derivations, hooks, uncached
 from querycache.conf import get_config
-from querycache.fingerprints import fingerprint_of
+from querycache.fingerprints import Made, fingerprint_of
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, CheapBook, Person, Publisher, Seat, Textbook
 
@@ -579,7 +579,7 @@ def test_a_query_that_is_made_otherwise_now_is_reported_and_made_anew(
     (key,) = remembered()
     assert Book.objects.using(using).get(pk=2).pk == 2
     one = Book.objects.using(using).filter(pk=1)
-    derivations._remembered.put(key, derivations.Derived(one.query, fingerprint_of(one.query)))
+    derivations._remembered.put(key, Made(one.query, fingerprint_of(one.query)))
     settings.QUERYCACHE["CHECK_PLANS"] = True
     get_config.cache_clear()
     assert Book.objects.using(using).get(pk=2).pk == 2

@@ -170,6 +170,7 @@ def test_another_queryset_in_an_expression_gives_another_fingerprint():
         name = Author.objects.filter(pk=pk).values("name")
         return mark(Book.objects.annotate(author_name=Coalesce(name, Value(""))))
 
+    mark_with(1)  # by Django; from then on the inner query is a copy, of which the bytes differ
     assert mark_with(1) == mark_with(1)
     assert mark_with(1) != mark_with(2)
 

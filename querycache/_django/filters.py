@@ -1,0 +1,232 @@
+"""
+What ``filter()``, ``exclude()`` and ``values()`` do to a query, and how it is known afterwards.
+
+A query that was filtered is in the hands of whoever has asked for it, and may be changed in any
+way. So what is known of it holds only as long as all of its attributes are as they were.
+"""
+
+import datetime
+import decimal
+import functools
+import uuid
+from collections.abc import Hashable
+from typing import Any, Final
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import ForeignKey, Model, OneToOneField, Q
+from django.db.models.expressions import Col
+from django.db.models.lookups import Lookup
+from django.db.models.sql import Query
+from django.db.models.sql.datastructures import BaseTable, Join
+from django.db.models.sql.where import WhereNode
+
+__all__ = [
+    "MADE_AS",
+    "WORKED_OUT",
+    "Conditions",
+    "Model",
+    "Q",
+    "Query",
+    "apart_from",
+    "become",
+    "compared",
+    "forget_targets",
+    "is_as_it_was",
+    "is_filtered_plainly",
+    "without_the_rest",
+]
+
+Conditions = tuple[Any, ...]
+"""What compares what is done to one query."""
+_SCALARS: Final = frozenset({int, str, bool, uuid.UUID})
+"""Types of values that are the same whenever they are equal, and that nobody changes."""
+_FIXED: Final = _SCALARS | {
+    type(None), float, decimal.Decimal,
+    datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+}  # fmt: skip
+"""Types of what Django makes of them."""
+_LONG: Final = 200
+"""Characters of what is not worth keeping."""
+
+
+def compared(model: type[Model], condition: Any) -> Conditions | None:
+    """Return what compares a condition, None if it is more than names, each with a plain value."""
+    if type(condition) is not Q or condition.connector != Q.AND:
+        return None
+    found: list[Any] = [condition.negated]
+    for item in condition.children:
+        if type(item) is not tuple:
+            return None
+        name, value = item
+        kind: Any = type(value)
+        if kind not in _SCALARS:
+            # Django compares with the key of an instance.
+            attribute = _target_of(model, name, kind)
+            if attribute is None or attribute not in vars(value):
+                return None
+            found.append(kind)
+            value = vars(value)[attribute]
+            kind = type(value)
+            if kind not in _SCALARS:
+                return None
+        if kind is str and len(value) > _LONG:
+            return None
+        found += (name, kind, value)
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _target_of(model: type[Model], name: str, kind: Hashable) -> str | None:
+    """Return the attribute of an instance of a class that a foreign key to it refers to."""
+    if not (isinstance(kind, type) and issubclass(kind, Model)):
+        return None
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    if type(field) not in {ForeignKey, OneToOneField}:
+        return None
+    target: Any = field.target_field  # type: ignore[union-attr]
+    return target.attname if target.primary_key and target.model is kind else None
+
+
+def forget_targets() -> None:
+    """Forget what foreign keys refer to."""
+    _target_of.cache_clear()
+
+
+MADE_AS: Final = "_querycache_made_as"
+"""The attribute of a query that says what it was made as, if it was not changed since."""
+_ORDER: Final = ("order_by", "extra_order_by", "default_ordering", "low_mark", "high_mark")
+"""Attributes of a query that filters neither read nor write."""
+WORKED_OUT: Final = frozenset(
+    {"_annotation_select_cache", "_extra_select_cache", "_lookup_joins", "base_table", MADE_AS}
+)
+"""Attributes of a query that follow from the others."""
+_REST: Final = WORKED_OUT.union(_ORDER, ["filter_is_sticky", "used_aliases"])
+"""Attributes that do not matter to a query of one table, or are told apart by themselves."""
+
+
+def is_filtered_plainly(query: Query) -> bool:
+    """Say whether a query reads one table, and compares its columns with what nobody changes."""
+    # A foreign key is joined to see that it need not be.
+    read = [alias for alias, times in query.alias_refcount.items() if times]
+    return (
+        len(read) == 1
+        and {*map(type, query.alias_map.values())} <= {BaseTable, Join}
+        and all(type(column) is Col for column in query.select)
+        and _is_plain(query.where)
+    )
+
+
+def _is_plain(where: WhereNode) -> bool:
+    for node in where.children:
+        if type(node) is WhereNode:
+            if not _is_plain(node):
+                return False
+        elif (
+            not isinstance(node, Lookup)
+            or type(node.lhs) is not Col
+            or type(node.rhs) not in _FIXED
+        ):
+            return False
+    return True
+
+
+def without_the_rest(query: Query) -> Query:
+    """Return a copy of a query that is in no order and not sliced."""
+    copy = query.clone()
+    for name in _REST - {"used_aliases"}:
+        copy.__dict__.pop(name, None)
+    return copy
+
+
+def apart_from(query: Query) -> tuple[Any, ...] | None:
+    """Return what order a query is in and how it is sliced; None if that is not told by words."""
+    own = query.__dict__
+    order_by = own.get("order_by", ())
+    if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:
+        return None
+    return order_by, own.get("default_ordering"), own.get("low_mark"), own.get("high_mark")
+
+
+def is_as_it_was(query: Query, before: Query) -> bool:
+    """Say whether nothing about a query has changed but its order, and how it is sliced."""
+    own, known = query.__dict__, before.__dict__
+    left = len(known) - 1  # of the rest, without_the_rest() leaves used_aliases
+    for name, value in own.items():
+        if name in _REST:
+            continue
+        other = known.get(name, _MISSING)
+        left -= 1
+        if value is other:
+            continue
+        if name == "where":
+            if not _are_equal(value, other):
+                return False
+        elif name == "alias_map":
+            if not _read_the_same(value, other):
+                return False
+        elif type(value) not in _CONTAINERS or value != other:
+            return False
+    return left == 0 and type(query) is Query
+
+
+_MISSING: Final = object()
+_CONTAINERS: Final = frozenset({dict, list, set})
+"""Of names."""
+
+
+def _read_the_same(sources: dict[str, Any], others: dict[str, Any]) -> bool:
+    """Say whether two queries join the same, in the same way, which joins that are equal do not."""
+    if sources.keys() != others.keys():
+        return False
+    for alias, source in sources.items():
+        other = others[alias]
+        if type(source) is not type(other) or vars(source) != vars(other):
+            return False
+    return True
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Say whether conditions are the same: equal is ``1``, too, if the other is ``True``."""
+    if one.negated is not other.negated or one.connector != other.connector:
+        return False
+    if len(one.children) != len(other.children):
+        return False
+    for node, same in zip(one.children, other.children, strict=True):
+        if type(node) is not type(same):
+            return False
+        if type(node) is WhereNode:
+            if not _are_equal(node, same):
+                return False
+        elif node.lhs is not same.lhs or node.rhs is not same.rhs:
+            return False
+    return True
+
+
+def become(query: Query, other: Query) -> None:
+    """Make of a query a copy of another that shares nothing with it that can be changed."""
+    own = query.__dict__
+    copy = other.clone().__dict__
+    copy["where"] = _copy_of(other.where)
+    copy["alias_map"] = {alias: _twin_of(source) for alias, source in other.alias_map.items()}
+    copy["used_aliases"] = copy["used_aliases"] | own["used_aliases"]
+    own.pop("base_table", None)  # a query that had no table yet
+    own.update(copy)
+
+
+def _copy_of(where: WhereNode) -> WhereNode:
+    children: list[Any] = []
+    for node in where.children:
+        if type(node) is WhereNode:
+            children.append(_copy_of(node))
+        else:
+            children.append(_twin_of(node))
+    return WhereNode.create(children, where.connector, where.negated)
+
+
+def _twin_of(part: Any) -> Any:
+    twin = object.__new__(type(part))
+    twin.__dict__.update(part.__dict__)
+    return twin

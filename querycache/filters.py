@@ -1,0 +1,128 @@
+"""
+What ``filter()``, ``exclude()`` and ``values()`` make of a query, remembered.
+
+To resolve conditions takes Django longer than all else that it does about a query. Of one query and
+the same conditions always the same query comes: it is made once, and the next one becomes a copy of
+it, in place.
+
+So a query that is filtered by plain values knows what it was made as. Its fingerprint is known from
+that, without a look at all that it consists of, for as long as nothing about it has changed.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final
+
+from querycache._django.derivations import forget_arguments, is_djangos
+from querycache._django.filters import (
+    MADE_AS,
+    Conditions,
+    Model,
+    Q,
+    Query,
+    become,
+    compared,
+    forget_targets,
+    is_as_it_was,
+    is_filtered_plainly,
+    without_the_rest,
+)
+from querycache.conf import get_config
+from querycache.derivations import is_made_again
+from querycache.fingerprints import Made, fingerprint_of
+from querycache.hints import bypassed
+from querycache.memory import Memory
+
+_QUERIES: Final = 1024
+_remembered: Memory[tuple[Any, Conditions], Made] = Memory(_QUERIES)
+"""What a query was made to, by what it was and what was done to it."""
+_MOST_FIELDS: Final = 50
+
+
+def forget_filters() -> None:
+    """Forget every query: something has changed that Django reads when it makes one."""
+    _remembered.clear()
+    _as_managers_make_it.cache_clear()
+    forget_targets()
+
+
+def wrap_add_q(add_q: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``Query.add_q``, that of others excepted."""
+    if not is_djangos(add_q):
+        return add_q
+
+    @functools.wraps(add_q)
+    def filter_by_memory(query: Query, condition: Q, *args: Any, **kwargs: Any) -> None:
+        how: Conditions | None = None
+        model: Any = query.model
+        if model in get_config().models and not (args or kwargs or bypassed.get()):
+            how = compared(model, condition)
+        if how is None:
+            add_q(query, condition, *args, **kwargs)
+        else:
+            _change(query, model, how, lambda changed: add_q(changed, condition))
+
+    return filter_by_memory
+
+
+def wrap_set_values(set_values: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of ``Query.set_values``, that of others excepted."""
+    if not is_djangos(set_values):
+        return set_values
+
+    @functools.wraps(set_values)
+    def select_by_memory(query: Query, fields: Any) -> None:
+        model: Any = query.model
+        if (
+            model in get_config().models
+            and not bypassed.get()
+            and len(fields) <= _MOST_FIELDS
+            and {*map(type, fields)} <= {str}
+        ):
+            how = ("values", *fields)
+            _change(query, model, how, lambda changed: set_values(changed, fields))
+        else:
+            set_values(query, fields)
+
+    return select_by_memory
+
+
+def _change(
+    query: Query, model: type[Model], how: Conditions, change: Callable[[Query], None]
+) -> None:
+    """Change a query, or make it a copy of what another has become by the same change."""
+    source: Made = query.__dict__.pop(MADE_AS, None) or _as_managers_make_it(model)
+    if not is_as_it_was(query, source.query):
+        change(query)
+        return
+    known = _remembered.get((source.fingerprint, how))
+    if known is not None and get_config().checks_plans:
+        made = query.clone()
+        change(made)
+        if not is_made_again(known, without_the_rest(made)):
+            known = None
+    if known is not None:
+        known.was_used = True
+        become(query, known.query)
+    else:
+        change(query)
+        known = _made_as(query)
+        if known is None:
+            return
+        _remembered.put((source.fingerprint, how), known)
+    query.__dict__[MADE_AS] = known
+
+
+def _made_as(query: Query) -> Made | None:
+    """Return what a query was made as, for others to become that, None if they had better not."""
+    if not is_filtered_plainly(query):
+        return None
+    made = without_the_rest(query)
+    forget_arguments(made.where)
+    fingerprint = fingerprint_of(made)
+    return None if fingerprint is None else Made(made, fingerprint)
+
+
+@functools.lru_cache(maxsize=256)
+def _as_managers_make_it(model: type[Model]) -> Made:
+    return Made(without_the_rest(Query(model)), model)
