@@ -23,7 +23,7 @@ from querycache.series import SERIES, Resolution, group_of
 from querycache.stats import MOST_EVENTS, QUERIES, TOTALS, UNOPTED, name_of
 
 PUBLISH_SECONDS: Final = 1.0
-_QUEUE_LENGTH: Final = 10_000
+QUEUE_LENGTH: Final = 10_000
 """Counts after which the queue is added up at once, so that it cannot grow without bound."""
 _MOST_TEXTS: Final = 5_000
 """Queries whose descriptions are kept, and other texts that wait for the store to answer."""
@@ -73,7 +73,8 @@ class Statistics:
         """
         Begin with nothing counted and no thread: also in a child, which has not its parent's.
         """
-        self._queue: deque[tuple[_Key, int, int] | type[Model]] = deque()
+        self.queue: deque[tuple[_Key, int, int] | type[Model]] = deque()
+        """Of a read of a model that is not opted in, the model alone: ``reads`` appends it."""
         self._sums: dict[_Key, list[int]] = {}
         self._texts: dict[str, bytes] = {}
         self._told: dict[str, float] = {}
@@ -81,7 +82,7 @@ class Statistics:
         self._events: deque[Mapping[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._lock = threading.Lock()
         self._publishing = threading.RLock()  # who is told of an outage may ask for statistics
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._published = 0.0
 
     def connect(self, sink: Sink | None, in_background: Callable[[], bool] = bool) -> None:
@@ -100,25 +101,19 @@ class Statistics:
         ``counted`` is a field of ``ModelStats``, the value of a ``Reason`` or a ``Cause``, or
         of no model "incidents" or "late_writes".
         """
-        self._queue.append(((label, counted, query), 0, 0))
-        if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
-            self._keep_up()
-
-    def count_unopted(self, model: type[Model]) -> None:
-        """Count a read of a model that is not opted in, at next to no cost."""
-        self._queue.append(model)
-        if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
-            self._keep_up()
+        self.queue.append(((label, counted, query), 0, 0))
+        if self.thread is None or len(self.queue) > QUEUE_LENGTH:
+            self.keep_up()
 
     def count_hit(self, label: str, counted: str, query: str, hit_us: int, load_us: int) -> None:
         """Count a hit ("hits" or "unasked"), with the microseconds it took and those it saved."""
-        self._queue.append(((label, counted, query), hit_us, load_us))
-        if self._thread is None or len(self._queue) > _QUEUE_LENGTH:
-            self._keep_up()
+        self.queue.append(((label, counted, query), hit_us, load_us))
+        if self.thread is None or len(self.queue) > QUEUE_LENGTH:
+            self.keep_up()
 
     def count_fill(self, label: str, query: str, fill_us: int, size: int) -> None:
         """Count a fill, with the microseconds of its SELECT and the bytes of its entry."""
-        self._queue.append(((label, "fills", query), fill_us, size))
+        self.queue.append(((label, "fills", query), fill_us, size))
 
     def describe(self, query: str, text: Mapping[str, Any]) -> None:
         """Say what the name of a query stands for."""
@@ -146,17 +141,18 @@ class Statistics:
         """Tell of something worth a line of its own; of many at once, of the last ones."""
         self._events.append(event)
 
-    def _keep_up(self) -> None:
+    def keep_up(self) -> None:
+        """Add up what was counted, and see to it that it is published."""
         with self._lock:
             self._add_up()
-            if self._thread is None and self._sink is not None:
-                self._thread = threading.Thread(
+            if self.thread is None and self._sink is not None:
+                self.thread = threading.Thread(
                     target=self._publish_for_ever, name="querycache-statistics", daemon=True
                 )
-                self._thread.start()
+                self.thread.start()
 
     def _add_up(self) -> None:
-        queue, sums = self._queue, self._sums
+        queue, sums = self.queue, self._sums
         while queue:
             item = queue.popleft()
             if not isinstance(item, tuple):

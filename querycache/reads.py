@@ -22,7 +22,7 @@ from querycache._django.compilers import (
 )
 from querycache.admission import site_of, sites
 from querycache.conf import get_config
-from querycache.counting import statistics
+from querycache.counting import QUEUE_LENGTH, statistics
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
 from querycache.hints import hint_of
@@ -43,7 +43,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
     """
 
     @functools.wraps(execute_sql)
-    def read(  # noqa: C901, PLR0911
+    def read(  # noqa: C901, PLR0911, PLR0912
         compiler: SQLCompiler,
         result_type: str = MULTI,
         chunked_fetch: bool = False,
@@ -57,7 +57,9 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         table = config.models.get(model)  # type: ignore[arg-type]
         # There is no model in Q.check(), by which constraints are validated.
         if table is None and config.models and model is not None:
-            statistics.count_unopted(model)
+            statistics.queue.append(model)  # a call less
+            if statistics.thread is None or len(statistics.queue) > QUEUE_LENGTH:
+                statistics.keep_up()
         if table is None and not config.writes:
             state.covered = True  # as by cover(), a call less
             try:

@@ -97,7 +97,9 @@ def forget_targets() -> None:
 
 MADE_AS: Final = "_querycache_made_as"
 """The attribute of a query that says what it was made as, if it was not changed since."""
-_ORDER: Final = ("order_by", "extra_order_by", "default_ordering", "low_mark", "high_mark")
+_ORDER: Final = (
+    "order_by", "extra_order_by", "default_ordering", "standard_ordering", "low_mark", "high_mark",
+)  # fmt: skip
 """Attributes of a query that filters neither read nor write."""
 WORKED_OUT: Final = frozenset(
     {"_annotation_select_cache", "_extra_select_cache", "_lookup_joins", "base_table", MADE_AS}
@@ -147,7 +149,8 @@ def apart_from(query: Query) -> tuple[Any, ...] | None:
     order_by = own.get("order_by", ())
     if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:
         return None
-    return order_by, own.get("default_ordering"), own.get("low_mark"), own.get("high_mark")
+    is_usual = own.get("default_ordering", True), own.get("standard_ordering", True)
+    return order_by, is_usual, own.get("low_mark", 0), own.get("high_mark")
 
 
 def is_as_it_was(query: Query, before: Query) -> bool:

@@ -145,12 +145,12 @@ def test_a_store_that_is_a_table_is_written_only_when_a_request_has_finished(set
     request_finished.disconnect(close_old_connections)
     try:
         request_finished.send(None)
-        assert not statistics._queue
+        assert not statistics.queue
         assert not statistics._sums
         statistics.count("testapp.Author", "uncached")
         request_finished.send(None)  # within a second
-        assert len(statistics._queue) == 1
+        assert len(statistics.queue) == 1
     finally:
         request_finished.connect(close_old_connections)
-    statistics._queue.clear()
+    statistics.queue.clear()
     assert difference(counted(), before)["bypasses"] == 1

@@ -134,7 +134,7 @@ def test_of_many_events_the_last_are_kept(own):
 def test_the_queue_does_not_grow_without_bound(own):
     for _ in range(100_000):
         own.count("a.B", "misses")
-    assert len(own._queue) <= 10_001
+    assert len(own.queue) <= 10_001
 
 
 def test_texts_do_not_grow_without_bound(own):
