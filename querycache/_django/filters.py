@@ -87,7 +87,7 @@ def _target_of(model: type[Model], name: str, kind: Hashable) -> str | None:
     if type(field) not in {ForeignKey, OneToOneField}:
         return None
     target: Any = field.target_field  # type: ignore[union-attr]
-    return target.attname if target.primary_key and target.model is kind else None
+    return target.attname if target.primary_key else None
 
 
 def forget_targets() -> None:
@@ -105,7 +105,9 @@ WORKED_OUT: Final = frozenset(
     {"_annotation_select_cache", "_extra_select_cache", "_lookup_joins", "base_table", MADE_AS}
 )
 """Attributes of a query that follow from the others."""
-_REST: Final = WORKED_OUT.union(_ORDER, ["filter_is_sticky", "used_aliases"])
+_OF_FILTERS: Final = ("_lookup_joins", "used_aliases")
+"""Attributes that a filter leaves to the next one."""
+_REST: Final = WORKED_OUT.union(_ORDER, _OF_FILTERS, ["filter_is_sticky"])
 """Attributes that do not matter to a query of one table, or are told apart by themselves."""
 
 
@@ -138,8 +140,10 @@ def _is_plain(where: WhereNode) -> bool:
 def without_the_rest(query: Query) -> Query:
     """Return a copy of a query that is in no order and not sliced."""
     copy = query.clone()
-    for name in _REST - {"used_aliases"}:
+    for name in _REST.difference(_OF_FILTERS):
         copy.__dict__.pop(name, None)
+    for name in _OF_FILTERS:
+        copy.__dict__.setdefault(name, [])
     return copy
 
 
@@ -156,7 +160,7 @@ def apart_from(query: Query) -> tuple[Any, ...] | None:
 def is_as_it_was(query: Query, before: Query) -> bool:
     """Say whether nothing about a query has changed but its order, and how it is sliced."""
     own, known = query.__dict__, before.__dict__
-    left = len(known) - 1  # of the rest, without_the_rest() leaves used_aliases
+    left = len(known) - len(_OF_FILTERS)
     for name, value in own.items():
         if name in _REST:
             continue

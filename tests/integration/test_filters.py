@@ -30,10 +30,10 @@ from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 from django.db.models.sql import Query
 from django.db.models.sql.constants import LOUTER
-from django.test.utils import register_lookup
+from django.test.utils import isolate_apps, register_lookup
 
 from querycache import bypass, cached, filters, hooks, uncached
-from querycache._django.filters import MADE_AS
+from querycache._django.filters import MADE_AS, compared
 from querycache.conf import get_config
 from querycache.fingerprints import Made, fingerprint_of
 from querycache.recorder import record_reads
@@ -312,6 +312,69 @@ def test_whatever_somebody_does_to_a_query_nobody_else_sees_and_it_is_seen(book,
     assert [one.pk for one in make().order_by("pk")] == [3, 6]
 
 
+def test_what_is_kept_nobody_changes(book, using):
+    """A text stands for the list of its characters."""
+    make = lambda: Book.objects.using(using).filter(name__in="b1")  # noqa: E731
+    for _ in range(3):
+        queryset = make()
+        assert not list(queryset)
+        queryset.query.where.children[0].rhs.append("b1")
+    assert not list(make())
+
+
+def test_a_query_has_no_more_and_less_than_what_it_was_made_as(book, using):
+    for _ in range(2):
+        values = Book.objects.using(using).filter(pages=1).values("pk").query
+    for change in (
+        lambda query: query.__dict__.pop("values_select"),
+        lambda query: query.__dict__.update(values_select=()),
+        lambda query: query.__dict__.pop("deferred_loading"),
+    ):
+        other = values.clone()
+        assert fingerprint_of(other) == fingerprint_of(values)
+        change(other)
+        assert fingerprint_of(other) != fingerprint_of(values)
+
+
+def test_slices_are_told_apart(book, using):
+    books = Book.objects.using(using).filter(pages__gt=0).order_by("pk")
+    for _ in range(3):
+        for start, end in [(0, 2), (1, 2), (1, 3), (0, 3)]:
+            assert [one.pk for one in books[start:end]] == list(range(start + 1, end + 1))
+        assert len(books.all()) == 6
+
+
+def test_what_was_in_an_order_is_remembered_in_no_order(book, using):
+    for _ in range(3):
+        books = Book.objects.using(using)
+        assert [one.pk for one in books.order_by("-pk").filter(pages__gt=4)] == [6, 5]
+        assert [one.pk for one in books.order_by("pk").filter(pages__gt=4)] == [5, 6]
+        assert [one["pk"] for one in books.order_by("pk")[:2].values("pk")] == [1, 2]
+        assert [one["pk"] for one in books.order_by("-pk")[:2].values("pk")] == [6, 5]
+        assert len(books.values("pk")) == 6
+
+
+@isolate_apps("tests.testapp")
+def test_an_instance_that_is_known_by_another_column_is_left_to_django(book):
+    """Which asks whether it was saved, whatever column the foreign key refers to."""
+
+    class Shelf(models.Model):
+        code = models.CharField(unique=True)
+
+        class Meta:
+            app_label = "testapp"
+
+    class Loan(models.Model):
+        shelf = models.ForeignKey(Shelf, models.CASCADE, to_field="code")
+        other = models.ForeignKey(Shelf, models.CASCADE)
+
+        class Meta:
+            app_label = "testapp"
+
+    assert compared(Loan, Q(shelf=Shelf(pk=1, code="s"))) is None
+    assert compared(Loan, Q(other=Shelf(pk=1, code="s"))) == (False, Shelf, "other", int, 1)
+
+
 def test_a_list_that_was_given_may_be_changed_afterwards(book, using):
     pages = [1, 2]
     for _ in range(3):
@@ -337,6 +400,29 @@ def test_names_are_told_apart_from_values(book, using):
         assert books.exclude(name="b1").filter(pages=2).count() == 1
         assert books.filter(pages=1, name="b1").count() == 1
         assert books.filter(pages=1).filter(name="b2").count() == 0
+        assert books.filter(name="b1").count() == 1
+        assert books.exclude(name="b1").count() == 5
+        assert books.complex_filter(Q(name="b1") & Q(pages=2)).count() == 0
+        assert books.complex_filter(Q(name="b1") | Q(pages=2)).count() == 2
+
+
+def test_joins_that_the_next_filter_may_use_are_told_apart(book, using):
+    """As after a related manager: of the same row as the first, and not of any."""
+    for _ in range(3):
+        tags = models.QuerySet(Tag, using=using)
+        assert tags.filter(books=1).filter(books=2).count() == 1
+        assert tags._next_is_sticky().filter(books=1).filter(books=2).count() == 0
+
+
+def test_orders_are_told_apart_by_more_than_their_equality(book, using):
+    def marks(order):
+        return fingerprint_of(Book.objects.using(using).filter(pages=1).order_by(order).query)
+
+    for _ in range(2):
+        found = [marks("pages"), marks("-pages"), marks(F("pages") + 1), marks(F("pages") + True)]
+        books = Book.objects.using(using).filter(pages=1)
+        found += [fingerprint_of(one.query) for one in (books, books.extra(order_by=["pages"]))]
+        assert len(set(found)) == len(found)
 
 
 def test_an_instance_counts_by_its_key_and_its_class(book, using):
@@ -455,14 +541,14 @@ def uninstalled():
 def test_methods_that_others_have_put_in_the_place_of_djangos_are_called(
     book, using, uninstalled, monkeypatch
 ):
-    original = Query.add_q
+    original, limit = Query.add_q, 0
     with monkeypatch.context() as patch:
-        patch.setattr(Query, "add_q", lambda query, q: original(query, Q(q, pages__lt=2)))
-        patch.setattr(Query, "set_values", lambda query, fields: query.add_q(Q(pages=99)))
+        patch.setattr(Query, "add_q", lambda query, q: original(query, Q(q, pages__lt=limit)))
+        patch.setattr(Query, "set_values", lambda query, fields: query.add_q(Q(in_print=True)))
         hooks.install()
-        for _ in range(3):
-            assert Book.objects.using(using).filter(in_print=True).count() == 1
-            assert not list(Book.objects.using(using).values("pk"))
+        for limit in (2, 3, 2, 3):
+            assert Book.objects.using(using).filter(in_print=True).count() == limit - 1
+            assert len(Book.objects.using(using).values("pk")) == limit - 1
         hooks.uninstall()
 
 
