@@ -318,6 +318,7 @@ def test_what_is_kept_nobody_changes(book, using):
     for _ in range(3):
         queryset = make()
         assert not list(queryset)
+        assert queryset.query.where.children[0].rhs == ["b", "1"]
         queryset.query.where.children[0].rhs.append("b1")
     assert not list(make())
 
