@@ -1,7 +1,5 @@
 """
-Queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` derive from a queryset's.
-
-They are remembered.
+Queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` derive, remembered.
 
 To resolve conditions, or to add an aggregate, takes Django longer than all else that it does about
 a hit. Of one query and the same conditions always the same query comes: it is made once and copied
@@ -18,15 +16,15 @@ from typing import Any, Final
 from weakref import ref
 
 from querycache._django.compilers import SINGLE
+from querycache._django.conditions import Conditions, conditions_of
 from querycache._django.derivations import (
-    Conditions,
     Query,
     QuerySet,
     aggregates_of,
     aggregation_of,
     as_managers_make_it,
     compares_plainly,
-    conditions_of,
+    conditions_of_get,
     forget_arguments,
     is_djangos,
     is_djangos_own,
@@ -114,7 +112,10 @@ def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
         if queryset.model in get_config().models:  # a call less for all others
             origin = origin_of(queryset.query)
         if origin is not None and is_plain(type(queryset)) and is_ready(queryset):
-            conditions = conditions_of(args, kwargs)
+            model = queryset.model  # most have no args: a call less
+            conditions = (
+                conditions_of_get(model, args, kwargs) if args else conditions_of(model, kwargs)
+            )
         if origin is None or conditions is None:
             return get(queryset, *args, **kwargs)
         derive = functools.partial(query_of_get, get, queryset, args, kwargs)

@@ -13,16 +13,19 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final
 
-from querycache._django.derivations import forget_arguments, is_djangos
-from querycache._django.filters import (
-    MADE_AS,
+from querycache._django.conditions import (
     Conditions,
     Model,
     Q,
+    conditions_of,
+    forget_arguments,
+    forget_targets,
+)
+from querycache._django.derivations import is_djangos
+from querycache._django.filters import (
+    MADE_AS,
     Query,
     become,
-    compared,
-    forget_targets,
     is_as_it_was,
     is_filtered_plainly,
     without_the_rest,
@@ -56,7 +59,7 @@ def wrap_add_q(add_q: Callable[..., Any]) -> Callable[..., Any]:
         how: Conditions | None = None
         model: Any = query.model
         if model in get_config().models and not (args or kwargs or bypassed.get()):
-            how = compared(model, condition)
+            how = conditions_of(model, condition)
         if how is None:
             add_q(query, condition, *args, **kwargs)
         else:

@@ -5,19 +5,13 @@ Django makes each of them in the method that also runs it. Here it is made by th
 run.
 """
 
-import datetime
-import decimal
 import functools
-import uuid
 from collections.abc import Callable
-from copy import copy
 from typing import Any, Final, NoReturn, cast
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models import query as django_query
-from django.db.models.expressions import Col
-from django.db.models.lookups import Lookup
 from django.db.models.query import (
     FlatValuesListIterable,
     ModelIterable,
@@ -29,7 +23,14 @@ from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_
 from django.db.models.sql import Query
 from django.db.models.sql import query as django_sql_query
 from django.db.models.sql.constants import SINGLE
-from django.db.models.sql.where import WhereNode
+
+from querycache._django.conditions import (
+    PLAIN,
+    Conditions,
+    compares_plainly,
+    conditions_of,
+    forget_arguments,
+)
 
 __all__ = [
     "Conditions",
@@ -41,7 +42,7 @@ __all__ = [
     "aggregation_of",
     "as_managers_make_it",
     "compares_plainly",
-    "conditions_of",
+    "conditions_of_get",
     "forget_arguments",
     "is_djangos",
     "is_djangos_own",
@@ -53,10 +54,6 @@ __all__ = [
     "rows_of",
     "sql_of",
 ]
-
-
-Conditions = tuple[Any, ...]
-"""What compares the ways to derive a query from another."""
 
 
 class _Asked(Exception):
@@ -131,7 +128,7 @@ def aggregates_of(expressions: dict[str, Any]) -> Conditions | None:
     for name, expression in expressions.items():
         args, named = getattr(expression, "_constructor_args", ((expression,), {}))
         types = tuple(map(type, (*args, *named.values())))
-        if not _PLAIN.issuperset(types):
+        if not PLAIN.issuperset(types):
             return None
         made: tuple[Any, ...] = type(expression), args, tuple(named.items()), types
         # What it is made of says what it is, unless somebody has changed it since.
@@ -219,35 +216,12 @@ def sql_of(query: Query) -> tuple[str, Any] | None:
         return None
 
 
-_PLAIN: Final = frozenset({int, str, bool, uuid.UUID})
-"""Types of values that are the same whenever they are equal."""
-_COMPARED: Final = _PLAIN | {
-    type(None), float, decimal.Decimal,
-    datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
-}  # fmt: skip
-_LONG: Final = 200
-"""Characters or items of what is not worth keeping."""
-
-
-def conditions_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conditions | None:
+def conditions_of_get(
+    model: type[Model], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Conditions | None:
     """Return what compares the conditions of a ``get()``, None if not all values are plain."""
-    found: list[Any] = []
-    for condition in (None, *args):
-        items: Any = kwargs.items()
-        if condition is not None:
-            if type(condition) is not Q or condition.negated or condition.connector != Q.AND:
-                return None
-            items = condition.children
-        found.append(None)
-        for item in items:
-            if type(item) is not tuple:
-                return None
-            name, value = item
-            kind = type(value)
-            if kind not in _PLAIN or (kind is str and len(value) > _LONG):
-                return None
-            found += (name, kind, value)
-    return tuple(found)
+    found = [conditions_of(model, one) for one in (kwargs, *args)]
+    return None if None in found else tuple(found)
 
 
 @functools.lru_cache(maxsize=256)
@@ -272,35 +246,3 @@ def is_simple(query: Query) -> bool:
         and query.group_by is None
         and compares_plainly(query.where)
     )
-
-
-def compares_plainly(where: WhereNode) -> bool:
-    """Say whether all conditions compare a column with plain values."""
-    for node in where.children:
-        if type(node) is WhereNode:
-            if not compares_plainly(node):
-                return False
-        elif not isinstance(node, Lookup) or type(node.lhs) is not Col or not _is_plain(node.rhs):
-            return False
-    return True
-
-
-def forget_arguments(where: WhereNode) -> None:
-    """
-    Have the conditions of a query, which ``compares_plainly()``, refer to nothing but their sides.
-
-    A lookup keeps what it was made of: an instance, say, that somebody has filtered by.
-    """
-    children: list[Any] = where.children
-    for place, node in enumerate(children):
-        if type(node) is WhereNode:
-            forget_arguments(node)
-        else:
-            children[place] = lookup = copy(node)
-            lookup._constructor_args = (node.lhs, node.rhs), {}
-
-
-def _is_plain(value: Any) -> bool:
-    if type(value) in (list, tuple):
-        return len(value) <= _LONG and all(map(_is_plain, value))
-    return type(value) in _COMPARED and not (type(value) is str and len(value) > _LONG)

@@ -5,95 +5,25 @@ A query that was filtered is in the hands of whoever has asked for it, and may b
 way. So what is known of it holds only as long as all of its attributes are as they were.
 """
 
-import datetime
-import decimal
-import functools
-import uuid
-from collections.abc import Hashable
 from typing import Any, Final
 
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignKey, Model, OneToOneField, Q
 from django.db.models.expressions import Col
-from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
 
+from querycache._django.conditions import COMPARED, compares_plainly
+
 __all__ = [
     "MADE_AS",
     "WORKED_OUT",
-    "Conditions",
-    "Model",
-    "Q",
     "Query",
     "apart_from",
     "become",
-    "compared",
-    "forget_targets",
     "is_as_it_was",
     "is_filtered_plainly",
     "without_the_rest",
 ]
-
-Conditions = tuple[Any, ...]
-"""What compares what is done to one query."""
-_SCALARS: Final = frozenset({int, str, bool, uuid.UUID})
-"""Types of values that are the same whenever they are equal, and that nobody changes."""
-_FIXED: Final = _SCALARS | {
-    type(None), float, decimal.Decimal,
-    datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
-}  # fmt: skip
-"""Types of what Django makes of them."""
-_LONG: Final = 200
-"""Characters of what is not worth keeping."""
-
-
-def compared(model: type[Model], condition: Any) -> Conditions | None:
-    """Return what compares a condition, None if it is more than names, each with a plain value."""
-    if type(condition) is not Q or condition.connector != Q.AND:
-        return None
-    found: list[Any] = [condition.negated]
-    for item in condition.children:
-        if type(item) is not tuple:
-            return None
-        name, value = item
-        kind: Any = type(value)
-        if kind not in _SCALARS:
-            # Django compares with the key of an instance.
-            attribute = _target_of(model, name, kind)
-            if attribute is None or attribute not in vars(value):
-                return None
-            found.append(kind)
-            value = vars(value)[attribute]
-            kind = type(value)
-            if kind not in _SCALARS:
-                return None
-        if kind is str and len(value) > _LONG:
-            return None
-        found += (name, kind, value)
-    return tuple(found)
-
-
-@functools.lru_cache(maxsize=256)
-def _target_of(model: type[Model], name: str, kind: Hashable) -> str | None:
-    """Return the attribute of an instance of a class that a foreign key to it refers to."""
-    if not (isinstance(kind, type) and issubclass(kind, Model)):
-        return None
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
-    if type(field) not in {ForeignKey, OneToOneField}:
-        return None
-    target: Any = field.target_field  # type: ignore[union-attr]
-    return target.attname if target.primary_key else None
-
-
-def forget_targets() -> None:
-    """Forget what foreign keys refer to."""
-    _target_of.cache_clear()
-
 
 MADE_AS: Final = "_querycache_made_as"
 """The attribute of a query that says what it was made as, if it was not changed since."""
@@ -119,22 +49,12 @@ def is_filtered_plainly(query: Query) -> bool:
         len(read) == 1
         and {*map(type, query.alias_map.values())} <= {BaseTable, Join}
         and all(type(column) is Col for column in query.select)
-        and _is_plain(query.where)
+        and compares_plainly(query.where, _is_fixed)
     )
 
 
-def _is_plain(where: WhereNode) -> bool:
-    for node in where.children:
-        if type(node) is WhereNode:
-            if not _is_plain(node):
-                return False
-        elif (
-            not isinstance(node, Lookup)
-            or type(node.lhs) is not Col
-            or type(node.rhs) not in _FIXED
-        ):
-            return False
-    return True
+def _is_fixed(value: Any) -> bool:
+    return type(value) in COMPARED  # and no list, which somebody may change
 
 
 def without_the_rest(query: Query) -> Query:

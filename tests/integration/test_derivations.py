@@ -82,7 +82,9 @@ REMEMBERED = {
     "uuid": lambda using: Publisher.objects.using(using).get(pk=KEY),
     "of all()": lambda using: Book.objects.using(using).all().get(pk=1),
     "Q": lambda using: Book.objects.using(using).get(Q(pk=1), Q(pages=1, name="b1")),
+    "an instance": lambda using: Book.objects.using(using).get(author=Author(pk=1), pk=1),
     "joined": lambda using: Book.objects.using(using).get(author__name="O'Brien 🐙", pages=2),
+    "not": lambda using: Book.objects.using(using).get(~Q(pk=1), pk=2),
     "select_related": lambda using: Book.objects.using(using).select_related("author").get(pk=1),
     "only": lambda using: Book.objects.using(using).only("name").get(pk=1),
     "values": lambda using: Book.objects.using(using).values("name", "author__name").get(pk=1),
@@ -176,9 +178,7 @@ MADE_EACH_TIME = {
     "a transform": lambda using: Book.objects.using(using).filter(published_on__year=9).count(),
     "a value that is none": lambda using: Book.objects.using(using).get(rating=None, pk=1),
     "either": lambda using: Book.objects.using(using).get(Q(pk=1) | Q(pk=1)),
-    "not": lambda using: Book.objects.using(using).get(~Q(pk=1), pk=2),
     "Q in Q": lambda using: Book.objects.using(using).get(Q(Q(pk=1), name="b1")),
-    "an instance": lambda using: Book.objects.using(using).get(author=Author(pk=1), pk=1),
     "a field of others": lambda using: Person.objects.using(using).filter(initials="x").count(),
     "a window": lambda using: (
         Book.objects.using(using)

@@ -33,7 +33,8 @@ from django.db.models.sql.constants import LOUTER
 from django.test.utils import isolate_apps, register_lookup
 
 from querycache import bypass, cached, filters, hooks, uncached
-from querycache._django.filters import MADE_AS, compared
+from querycache._django.conditions import conditions_of
+from querycache._django.filters import MADE_AS
 from querycache.conf import get_config
 from querycache.fingerprints import Made, fingerprint_of
 from querycache.recorder import record_reads
@@ -372,8 +373,8 @@ def test_an_instance_that_is_known_by_another_column_is_left_to_django(book):
         class Meta:
             app_label = "testapp"
 
-    assert compared(Loan, Q(shelf=Shelf(pk=1, code="s"))) is None
-    assert compared(Loan, Q(other=Shelf(pk=1, code="s"))) == (False, Shelf, "other", int, 1)
+    assert conditions_of(Loan, Q(shelf=Shelf(pk=1, code="s"))) is None
+    assert conditions_of(Loan, Q(other=Shelf(pk=1, code="s"))) == (False, Shelf, "other", int, 1)
 
 
 def test_a_list_that_was_given_may_be_changed_afterwards(book, using):
