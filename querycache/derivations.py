@@ -1,9 +1,8 @@
 """
-Queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` derive, remembered.
+Queries that ``count()``, ``exists()`` and ``aggregate()`` derive from another, remembered.
 
-To resolve conditions, or to add an aggregate, takes Django longer than all else that it does about
-a hit. Of one query and the same conditions always the same query comes: it is made once and copied
-from then on, together with its fingerprint.
+To add an aggregate takes Django longer than all else that it does about a hit. Of one query always
+the same comes: it is made once and copied from then on, together with its fingerprint.
 
 The copy is seen by its compiler alone, so that nobody changes it but by running it. It is compiled,
 answered and counted like any other.
@@ -16,23 +15,17 @@ from typing import Any, Final
 from weakref import ref
 
 from querycache._django.compilers import SINGLE
-from querycache._django.conditions import Conditions, conditions_of
+from querycache._django.conditions import Conditions
 from querycache._django.derivations import (
     Query,
-    QuerySet,
     aggregates_of,
     aggregation_of,
     as_managers_make_it,
     compares_plainly,
-    conditions_of_get,
     forget_arguments,
     is_djangos,
-    is_djangos_own,
-    is_ready,
     is_simple,
     query_asked,
-    query_of_get,
-    rows_of,
     sql_of,
 )
 from querycache.conf import get_config
@@ -51,7 +44,6 @@ _remembered: Memory[tuple[Fingerprint, Conditions], Made] = Memory(_QUERIES)
 def forget_derivations() -> None:
     """Forget every query: something has changed that Django reads when it makes one."""
     _remembered.clear()
-    is_plain.cache_clear()
 
 
 def origin_of(query: Query) -> Fingerprint | None:
@@ -99,36 +91,6 @@ def is_made_again(known: Made, made: Query) -> bool:
 
 ANOTHER_QUERY: Final = "A query of %s was remembered, and is made otherwise now: please report it"
 """What is logged then."""
-
-
-def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``QuerySet.get``, that of others excepted."""
-    if not is_djangos(get):
-        return get
-
-    @functools.wraps(get)
-    def get_by_memory(queryset: "QuerySet[Any]", *args: Any, **kwargs: Any) -> Any:
-        origin = conditions = None
-        if queryset.model in get_config().models:  # a call less for all others
-            origin = origin_of(queryset.query)
-        if origin is not None and is_plain(type(queryset)) and is_ready(queryset):
-            model = queryset.model  # most have no args: a call less
-            conditions = (
-                conditions_of_get(model, args, kwargs) if args else conditions_of(model, kwargs)
-            )
-        if origin is None or conditions is None:
-            return get(queryset, *args, **kwargs)
-        derive = functools.partial(query_of_get, get, queryset, args, kwargs)
-        rows = rows_of(queryset, derived(origin, conditions, derive))
-        if len(rows) == 1:
-            return rows[0]
-        # Django has the words for what is wrong.
-        return get(queryset, *args, **kwargs) if rows else get(queryset.none())
-
-    return get_by_memory
-
-
-is_plain: Final = functools.lru_cache(maxsize=256)(is_djangos_own)
 
 
 def wrap_get_count(get_count: Callable[..., Any]) -> Callable[..., Any]:

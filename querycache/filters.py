@@ -55,13 +55,13 @@ def wrap_add_q(add_q: Callable[..., Any]) -> Callable[..., Any]:
         return add_q
 
     @functools.wraps(add_q)
-    def filter_by_memory(query: Query, condition: Q, *args: Any, **kwargs: Any) -> None:
+    def filter_by_memory(query: Query, condition: Q, reuse_all: bool = False) -> None:
         how: Conditions | None = None
         model: Any = query.model
-        if model in get_config().models and not (args or kwargs or bypassed.get()):
+        if model in get_config().models and not (reuse_all or bypassed.get()):
             how = conditions_of(model, condition)
         if how is None:
-            add_q(query, condition, *args, **kwargs)
+            add_q(query, condition, reuse_all)
         else:
             _change(query, model, how, lambda changed: add_q(changed, condition))
 
@@ -78,7 +78,7 @@ def wrap_set_values(set_values: Callable[..., Any]) -> Callable[..., Any]:
         model: Any = query.model
         if (
             model in get_config().models
-            and not bypassed.get()
+            and not (query.select_related or bypassed.get())
             and len(fields) <= _MOST_FIELDS
             and {*map(type, fields)} <= {str}
         ):
@@ -94,8 +94,10 @@ def _change(
     query: Query, model: type[Model], how: Conditions, change: Callable[[Query], None]
 ) -> None:
     """Change a query, or make it a copy of what another has become by the same change."""
-    source: Made = query.__dict__.pop(MADE_AS, None) or _as_managers_make_it(model)
-    if not is_as_it_was(query, source.query):
+    source: Made | None = query.__dict__.pop(MADE_AS, None)
+    if source is None and not query.where.children:
+        source = _as_managers_make_it(model)
+    if source is None or not is_as_it_was(query, source.query):
         change(query)
         return
     known = _remembered.get((source.fingerprint, how))

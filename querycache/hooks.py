@@ -44,7 +44,6 @@ from querycache._django.connections import (
 )
 from querycache._django.derivations import (
     Query,
-    QuerySet,
     RegisterLookupMixin,
     on_registration,
 )
@@ -75,7 +74,6 @@ def _wrap_connect(connect: Callable[..., Any]) -> Callable[..., Any]:
 _METHODS: Final[tuple[tuple[type, str, Wrap], ...]] = (
     (SQLCompiler, "execute_sql", reads.wrap_execute_sql),
     (ModelIterable, "__iter__", hydration.wrap_iter),
-    (QuerySet, "get", derivations.wrap_get),
     (Query, "add_q", filters.wrap_add_q),
     (Query, "set_values", filters.wrap_set_values),
     (Query, "get_count", derivations.wrap_get_count),

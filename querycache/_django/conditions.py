@@ -9,7 +9,7 @@ import datetime
 import decimal
 import functools
 import uuid
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Any, Final
 
@@ -47,22 +47,17 @@ _LONG: Final = 200
 
 
 def conditions_of(model: type[Model], condition: Any) -> Conditions | None:
-    """
-    Return what compares a ``Q`` or a dict of names and values.
-
-    None if it is more than that, or if a value is not plain.
-    """
-    found: list[Any] = []
-    if type(condition) is dict:
-        items: Iterable[Any] = condition.items()
-    elif type(condition) is Q and condition.connector == Q.AND:
-        items = condition.children
-        found.append(condition.negated)
-    else:
+    """Return what compares a ``Q``, None if it is more than names, each with a plain value."""
+    if type(condition) is not Q:
         return None
-    for item in items:
+    found: list[Any] = [condition.connector, condition.negated]
+    for item in condition.children:
         if type(item) is not tuple:
-            return None
+            nested = conditions_of(model, item)
+            if nested is None:
+                return None
+            found.append(nested)
+            continue
         name, value = item
         kind: Any = type(value)
         if kind not in PLAIN:

@@ -1,5 +1,5 @@
 """
-The queries that ``get()``, ``count()``, ``exists()`` and ``aggregate()`` make of a queryset's.
+The queries that ``count()``, ``exists()`` and ``aggregate()`` make of another.
 
 Django makes each of them in the method that also runs it. Here it is made by that method, and not
 run.
@@ -7,18 +7,10 @@ run.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, cast
+from typing import Any, cast
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Model, QuerySet
-from django.db.models import query as django_query
-from django.db.models.query import (
-    FlatValuesListIterable,
-    ModelIterable,
-    NamedValuesListIterable,
-    ValuesIterable,
-    ValuesListIterable,
-)
+from django.db.models import Model
 from django.db.models.query_utils import RegisterLookupMixin, class_or_instance_method
 from django.db.models.sql import Query
 from django.db.models.sql import query as django_sql_query
@@ -28,7 +20,6 @@ from querycache._django.conditions import (
     PLAIN,
     Conditions,
     compares_plainly,
-    conditions_of,
     forget_arguments,
 )
 
@@ -36,22 +27,16 @@ __all__ = [
     "Conditions",
     "Model",
     "Query",
-    "QuerySet",
     "RegisterLookupMixin",
     "aggregates_of",
     "aggregation_of",
     "as_managers_make_it",
     "compares_plainly",
-    "conditions_of_get",
     "forget_arguments",
     "is_djangos",
-    "is_djangos_own",
-    "is_ready",
     "is_simple",
     "on_registration",
     "query_asked",
-    "query_of_get",
-    "rows_of",
     "sql_of",
 ]
 
@@ -61,11 +46,6 @@ class _Asked(Exception):
 
     def __init__(self, query: Query) -> None:
         self.query = query
-
-
-class _AskedQuerySet(QuerySet[Any]):
-    def __len__(self) -> NoReturn:
-        raise _Asked(self.query)
 
 
 class _AskedQuery(Query):
@@ -92,32 +72,18 @@ def on_registration(name: str, tell: Callable[[], None]) -> Any:
     return class_or_instance_method(told(method.class_method), told(method.instance_method))
 
 
-def query_of_get(
-    get: Callable[..., Any], queryset: "QuerySet[Any]", args: Any, kwargs: Any
-) -> Query:
-    """Return what ``get()`` would run. Raises what that raises of its conditions."""
-    asked = _AskedQuerySet.__new__(_AskedQuerySet)
-    asked.__dict__.update(queryset.__dict__)
-    return _asked_by(get, asked, *args, **kwargs)
-
-
 def query_asked(ask: Callable[..., Any], query: Query, *args: Any) -> Query:
     """
     Return what a method of ``Query`` would run for one that ``is_simple()``.
 
     Raises what that raises of its arguments.
     """
-    asked = query.clone()
-    asked.__class__ = _AskedQuery
-    found = _asked_by(ask, asked, *args)
-    found.__class__ = Query
-    return found
-
-
-def _asked_by(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Query:
+    asking = query.clone()
+    asking.__class__ = _AskedQuery
     try:
-        ask(*args, **kwargs)
+        ask(asking, *args)
     except _Asked as asked:
+        asked.query.__class__ = Query
         return asked.query
     raise RuntimeError(f"{ask} has run a query of its own")
 
@@ -161,51 +127,8 @@ def aggregation_of(query: Query, using: str) -> dict[str, Any]:
 
 
 def is_djangos(method: Callable[..., Any]) -> bool:
-    """Say whether a method of a queryset or a query is that which Django has defined."""
-    own: Any = getattr(method, "__globals__", None)
-    return own is vars(django_query) or own is vars(django_sql_query)
-
-
-_CALLED: Final = (
-    "__init__", "__len__", "_chain", "_clone", "_fetch_all", "_filter_or_exclude",
-    "_filter_or_exclude_inplace", "filter", "order_by",
-)  # fmt: skip
-"""What ``get()`` calls of a queryset."""
-_ITERABLES: Final = frozenset(
-    {
-        ModelIterable,
-        ValuesIterable,
-        ValuesListIterable,
-        NamedValuesListIterable,
-        FlatValuesListIterable,
-    }
-)
-_ATTRIBUTES: Final = frozenset(vars(QuerySet()))
-
-
-def is_djangos_own(kind: type["QuerySet[Any]"]) -> bool:
-    """Say whether ``get()`` of this class makes and runs its query by Django's code alone."""
-    return all(is_djangos(getattr(kind, name)) for name in _CALLED)
-
-
-def is_ready(queryset: "QuerySet[Any]") -> bool:
-    """Say whether what the next filter does depends on the query alone, which nobody else sees."""
-    own = queryset.__dict__
-    return (
-        own.keys() == _ATTRIBUTES
-        and own["_iterable_class"] in _ITERABLES
-        and not own["_sticky_filter"]
-        and own.get("_cloning_enabled", True)  # Django 6.1
-    )
-
-
-def rows_of(queryset: "QuerySet[Any]", query: Query) -> list[Any]:
-    """Return the result of a copy of a queryset with another query, as ``get()`` asks for it."""
-    other = object.__new__(type(queryset))
-    other.__dict__.update(queryset.__dict__)
-    other.__dict__.update(_query=query, _result_cache=None, _prefetch_done=False)
-    len(other)
-    return cast("list[Any]", other._result_cache)
+    """Say whether a method of a query is that which Django has defined."""
+    return getattr(method, "__globals__", None) is vars(django_sql_query)
 
 
 def sql_of(query: Query) -> tuple[str, Any] | None:
@@ -214,14 +137,6 @@ def sql_of(query: Query) -> tuple[str, Any] | None:
         return cast("tuple[str, Any]", query.clone().sql_with_params())
     except EmptyResultSet:
         return None
-
-
-def conditions_of_get(
-    model: type[Model], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Conditions | None:
-    """Return what compares the conditions of a ``get()``, None if not all values are plain."""
-    found = [conditions_of(model, one) for one in (kwargs, *args)]
-    return None if None in found else tuple(found)
 
 
 @functools.lru_cache(maxsize=256)

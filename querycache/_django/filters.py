@@ -29,8 +29,9 @@ MADE_AS: Final = "_querycache_made_as"
 """The attribute of a query that says what it was made as, if it was not changed since."""
 _ORDER: Final = (
     "order_by", "extra_order_by", "default_ordering", "standard_ordering", "low_mark", "high_mark",
+    "select_related",
 )  # fmt: skip
-"""Attributes of a query that filters neither read nor write."""
+"""Attributes of a query that filters neither read nor write; nor does values(), but the last."""
 WORKED_OUT: Final = frozenset(
     {"_annotation_select_cache", "_extra_select_cache", "_lookup_joins", "base_table", MADE_AS}
 )
@@ -58,7 +59,7 @@ def _is_fixed(value: Any) -> bool:
 
 
 def without_the_rest(query: Query) -> Query:
-    """Return a copy of a query that is in no order and not sliced."""
+    """Return a copy of a query that is in no order, not sliced, and of one table."""
     copy = query.clone()
     for name in _REST.difference(_OF_FILTERS):
         copy.__dict__.pop(name, None)
@@ -68,17 +69,22 @@ def without_the_rest(query: Query) -> Query:
 
 
 def apart_from(query: Query) -> tuple[Any, ...] | None:
-    """Return what order a query is in and how it is sliced; None if that is not told by words."""
+    """
+    Return in what order a query is, how it is sliced and what comes along with its rows.
+
+    None if that is not told by words.
+    """
     own = query.__dict__
     order_by = own.get("order_by", ())
     if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:
         return None
     is_usual = own.get("default_ordering", True), own.get("standard_ordering", True)
-    return order_by, is_usual, own.get("low_mark", 0), own.get("high_mark")
+    related = str(own.get("select_related", False))
+    return order_by, is_usual, own.get("low_mark", 0), own.get("high_mark"), related
 
 
-def is_as_it_was(query: Query, before: Query) -> bool:
-    """Say whether nothing about a query has changed but its order, and how it is sliced."""
+def is_as_it_was(query: Query, before: Query) -> bool:  # noqa: C901  a call less
+    """Say whether nothing about a query has changed but what ``apart_from()`` it says."""
     own, known = query.__dict__, before.__dict__
     left = len(known) - len(_OF_FILTERS)
     for name, value in own.items():
@@ -92,8 +98,11 @@ def is_as_it_was(query: Query, before: Query) -> bool:
             if not _are_equal(value, other):
                 return False
         elif name == "alias_map":
-            if not _read_the_same(value, other):
+            if value.keys() != other.keys():
                 return False
+            for alias, source in value.items():  # joins that are equal may be of different types
+                if vars(source) != vars(other[alias]) or type(source) is not type(other[alias]):
+                    return False
         elif type(value) not in _CONTAINERS or value != other:
             return False
     return left == 0 and type(query) is Query
@@ -102,17 +111,6 @@ def is_as_it_was(query: Query, before: Query) -> bool:
 _MISSING: Final = object()
 _CONTAINERS: Final = frozenset({dict, list, set})
 """Of names."""
-
-
-def _read_the_same(sources: dict[str, Any], others: dict[str, Any]) -> bool:
-    """Say whether two queries join the same, in the same way, which joins that are equal do not."""
-    if sources.keys() != others.keys():
-        return False
-    for alias, source in sources.items():
-        other = others[alias]
-        if type(source) is not type(other) or vars(source) != vars(other):
-            return False
-    return True
 
 
 def _are_equal(one: Any, other: Any) -> bool:
@@ -136,8 +134,10 @@ def become(query: Query, other: Query) -> None:
     """Make of a query a copy of another that shares nothing with it that can be changed."""
     own = query.__dict__
     copy = other.clone().__dict__
+    for alias, source in other.alias_map.items():
+        copy["alias_map"][alias] = twin = object.__new__(type(source))
+        vars(twin).update(vars(source))
     copy["where"] = _copy_of(other.where)
-    copy["alias_map"] = {alias: _twin_of(source) for alias, source in other.alias_map.items()}
     copy["used_aliases"] = copy["used_aliases"] | own["used_aliases"]
     own.pop("base_table", None)  # a query that had no table yet
     own.update(copy)
@@ -149,11 +149,7 @@ def _copy_of(where: WhereNode) -> WhereNode:
         if type(node) is WhereNode:
             children.append(_copy_of(node))
         else:
-            children.append(_twin_of(node))
+            child: Any = object.__new__(type(node))
+            vars(child).update(vars(node))
+            children.append(child)
     return WhereNode.create(children, where.connector, where.negated)
-
-
-def _twin_of(part: Any) -> Any:
-    twin = object.__new__(type(part))
-    twin.__dict__.update(part.__dict__)
-    return twin

@@ -115,6 +115,11 @@ MADE_ONCE = {
     "values after values": lambda books: books.values("pk").values("name"),
     "a filter after values": lambda books: books.values("name").filter(pages=3),
     "all() of it": lambda books: books.filter(pages=3).all(),
+    "either": lambda books: books.filter(Q(pages=1) | Q(pages=2)),
+    "both, each": lambda books: books.filter(Q(pages=1), name="b1"),
+    "select_related": lambda books: books.filter(author_id=1).select_related("author"),
+    "select_related before": lambda books: books.select_related("author").filter(author_id=1),
+    "not, and either": lambda books: books.filter(~Q(Q(pages=1) | Q(name="b2")), in_print=True),
     "complex_filter": lambda books: books.complex_filter({"pages": 3}),
 }
 """Of which nothing is resolved the second time."""
@@ -124,8 +129,9 @@ MADE_AS_BEFORE = {
     "joined with a key first": lambda books: books.filter(author=2).exclude(author__name="c"),
     "many": lambda books: books.filter(tags__name="t").filter(tags=1),
     "excluded many": lambda books: books.exclude(tags__name="x"),
-    "select_related": lambda books: books.filter(author_id=1).select_related("author"),
-    "select_related before": lambda books: books.select_related("author").filter(author_id=1),
+    "values after select_related": lambda books: (
+        books.filter(author_id=1).select_related("author").values("name")
+    ),
     "only": lambda books: books.only("name").filter(pages=3),
     "deferred after": lambda books: books.filter(pages=3).defer("name"),
     "distinct": lambda books: books.filter(pages__lt=5).values("author").distinct(),
@@ -136,8 +142,6 @@ MADE_AS_BEFORE = {
     "values of an expression": lambda books: books.filter(pages=3).values(n=F("pages") + 1),
     "values of another table": lambda books: books.filter(pages=3).values("author__name"),
     "aliased": lambda books: books.alias(n=F("pages")).filter(n=3),
-    "either": lambda books: books.filter(Q(pages=1) | Q(pages=2)),
-    "both, each": lambda books: books.filter(Q(pages=1), name="b1"),
     "combined by or": lambda books: books.filter(pages=1) | books.filter(pages=2),
     "combined by and": lambda books: books.filter(pages__lt=4) & books.filter(pages__gt=2),
     "combined by xor": lambda books: books.filter(pages__lt=4) ^ books.filter(pages__gt=2),
@@ -222,7 +226,13 @@ def test_its_fingerprint_is_known_without_looking_at_it(book, using, make):
 
 def test_each_has_a_fingerprint_of_its_own(book, using):
     books = Book.objects.using(using)
-    same = {"all() of it", "complex_filter", "an instance", "a foreign key, by the relation"}
+    same = {
+        "select_related before",
+        "all() of it",
+        "complex_filter",
+        "an instance",
+        "a foreign key, by the relation",
+    }
     found = {}
     for _ in range(2):
         found = {
@@ -374,7 +384,14 @@ def test_an_instance_that_is_known_by_another_column_is_left_to_django(book):
             app_label = "testapp"
 
     assert conditions_of(Loan, Q(shelf=Shelf(pk=1, code="s"))) is None
-    assert conditions_of(Loan, Q(other=Shelf(pk=1, code="s"))) == (False, Shelf, "other", int, 1)
+    assert conditions_of(Loan, Q(other=Shelf(pk=1, code="s"))) == (
+        "AND",
+        False,
+        Shelf,
+        "other",
+        int,
+        1,
+    )
 
 
 def test_a_list_that_was_given_may_be_changed_afterwards(book, using):
