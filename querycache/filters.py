@@ -58,7 +58,11 @@ def wrap_add_q(add_q: Callable[..., Any]) -> Callable[..., Any]:
     def filter_by_memory(query: Query, condition: Q, reuse_all: bool = False) -> None:
         how: Conditions | None = None
         model: Any = query.model
-        if model in get_config().models and not (reuse_all or bypassed.get()):
+        if (
+            model in get_config().models
+            and (query.__dict__.get(MADE_AS) is not None or not query.where.children)
+            and not (reuse_all or bypassed.get())
+        ):
             how = conditions_of(model, condition)
         if how is None:
             add_q(query, condition, reuse_all)
@@ -94,10 +98,8 @@ def _change(
     query: Query, model: type[Model], how: Conditions, change: Callable[[Query], None]
 ) -> None:
     """Change a query, or make it a copy of what another has become by the same change."""
-    source: Made | None = query.__dict__.pop(MADE_AS, None)
-    if source is None and not query.where.children:
-        source = _as_managers_make_it(model)
-    if source is None or not is_as_it_was(query, source.query):
+    source: Made = query.__dict__.pop(MADE_AS, None) or _as_managers_make_it(model)
+    if not is_as_it_was(query, source.query):
         change(query)
         return
     known = _remembered.get((source.fingerprint, how))

@@ -935,8 +935,8 @@ GUARDS = [
     Guard(
         "a filter in a bypass is left to Django",
         FILTERS,
-        "not (args or kwargs or bypassed.get())",
-        "not (args or kwargs)",
+        "not (reuse_all or bypassed.get())",
+        "not reuse_all",
         (FILTER_TESTS, "bypass_leaves"),
     ),
     Guard(
