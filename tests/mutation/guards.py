@@ -130,7 +130,7 @@ GUARDS = [
     Guard(
         "what the transaction has written is read from the database",
         PLANNING,
-        "    if state.has_written(shape.tables):\n",
+        "    if not state.is_journal_empty and state.has_written(shape.tables):\n",
         "    if False:\n",
         (TRANSACTIONS, "is_new_sees_its_own_writes"),
     ),
@@ -1152,8 +1152,8 @@ GUARDS = [
     Guard(
         "a remembered plan is not answered where the transaction has written",
         RECALL,
-        "    if state.has_written(plan.shape.tables):\n",
-        "    if False:\n",
+        " and state.has_written(plan.shape.tables):",
+        " and False:",
         (REMEMBERED, "has_written_is_not_answered"),
     ),
     Guard(
@@ -1426,7 +1426,7 @@ GUARDS = [
         "what is verified is the SQL that made the key",
         READS,
         "        if config.verify and is_to_be_verified",
-        "        forget_compiled(compiler)\n        if config.verify and is_to_be_verified",
+        "        compiles_anew(compiler)\n        if config.verify and is_to_be_verified",
         (VERIFICATION, "compiled_once"),
     ),
     Guard(
