@@ -61,6 +61,7 @@ def _is_fixed(value: Any) -> bool:
 def without_the_rest(query: Query) -> Query:
     """Return a copy of a query that is in no order, not sliced, and of one table."""
     copy = query.clone()
+    become(copy, query)
     for name in _REST.difference(_OF_FILTERS):
         copy.__dict__.pop(name, None)
     for name in _OF_FILTERS:
@@ -132,13 +133,17 @@ def _are_equal(one: Any, other: Any) -> bool:
 
 def become(query: Query, other: Query) -> None:
     """Make of a query a copy of another that shares nothing with it that can be changed."""
-    own = query.__dict__
-    copy = other.clone().__dict__
+    own, copy = query.__dict__, other.clone().__dict__
+    # Copies that Django makes share some of them: ``selected``, and the lists in ``table_map``.
+    for name, value in copy.items():
+        if type(value) in _CONTAINERS:
+            copy[name] = value.copy()
+    copy["table_map"] = {table: aliases[:] for table, aliases in other.table_map.items()}
     for alias, source in other.alias_map.items():
         copy["alias_map"][alias] = twin = object.__new__(type(source))
         vars(twin).update(vars(source))
     copy["where"] = _copy_of(other.where)
-    copy["used_aliases"] = copy["used_aliases"] | own["used_aliases"]
+    copy["used_aliases"] |= own["used_aliases"]
     own.pop("base_table", None)  # a query that had no table yet
     own.update(copy)
 

@@ -124,6 +124,7 @@ MADE_ONCE = {
 }
 """Of which nothing is resolved the second time."""
 MADE_AS_BEFORE = {
+    "joined to itself": lambda books: books.filter(pages__lt=5).filter(sequel_to__pages=1),
     "joined": lambda books: books.filter(author__name="1"),
     "joined after": lambda books: books.filter(author_id=2).filter(author__name="1"),
     "joined with a key first": lambda books: books.filter(author=2).exclude(author__name="c"),
@@ -245,6 +246,59 @@ def test_each_has_a_fingerprint_of_its_own(book, using):
         if fingerprint is not None:
             alike[fingerprint].append(name)
     assert [names for names in alike.values() if len(names) > 1] == []
+
+
+FURTHER = {
+    "an annotation": lambda queryset: queryset.annotate(n=F("pages") + 1),
+    "an aggregate": lambda queryset: queryset.annotate(n=Count("tags")),
+    "an alias": lambda queryset: queryset.alias(n=F("pages")),
+    "values of an expression": lambda queryset: queryset.values(n=F("pages") + 1),
+    "other values": lambda queryset: queryset.values_list("pk", "author__name"),
+    "extra": lambda queryset: queryset.extra(select={"n": "1"}),
+    "the same table": lambda queryset: queryset.filter(sequel_to__sequel_to__pages=1),
+    "other rows": lambda queryset: queryset.exclude(tags__name="x").filter(tags=1),
+    "a related instance": lambda queryset: queryset.select_related("author", "publisher"),
+    "a union": lambda queryset: queryset.order_by().union(queryset.order_by()),
+    "either": lambda queryset: (
+        queryset | Book.objects.using(queryset.db).filter(pages=1).values("name")
+    ),
+    "a condition of a relation": lambda queryset: queryset.annotate(
+        a=FilteredRelation("author", condition=Q(author__name="1"))
+    ).filter(a=2),
+    "another order": lambda queryset: queryset.order_by("sequel_to__author__name"),
+    "less": lambda queryset: queryset.none(),
+    "more columns": lambda queryset: queryset.only("pages", "author__name"),
+    "an aggregate of all": lambda queryset: queryset.aggregate(Count("tags__books")),
+    "a subquery": lambda queryset: Book.objects.using(queryset.db).filter(pk__in=queryset),
+    "its deletion": lambda queryset: queryset.filter(pk=99).delete(),
+    "its update": lambda queryset: queryset.filter(pk=99).update(pages=F("pages") + 1),
+}
+"""What Django does in place, to a copy that shares a part of its query with the first."""
+
+
+@pytest.mark.parametrize("further", FURTHER.values(), ids=FURTHER)
+def test_what_comes_of_a_query_later_leaves_what_is_remembered_alone(book, using, further):
+
+    def make(fields):
+        books = Book.objects.using(using).filter(author_id=1, pages__gt=0).order_by("pk")
+        return books.values(*fields) if fields else books
+
+    for fields in ([], ["name"]):
+        with bypass():
+            expected = vars(make(fields).query)
+        for _ in range(3):
+            queryset = make(fields)
+            made = vars(queryset.query)
+            for name, value in expected.items():
+                if isinstance(value, dict | list | set) and name != "alias_map":
+                    assert made[name] == value, name
+            try:
+                found = further(queryset)
+            except (FieldError, NotImplementedError, TypeError):
+                continue  # not with values()
+            if isinstance(found, models.QuerySet):
+                sql_of(found)
+                list(found)
 
 
 def test_what_is_remembered_stays_as_it_was_made(book, using):

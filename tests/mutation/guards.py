@@ -905,6 +905,20 @@ GUARDS = [
         (FILTER_TESTS, "nobody_else_sees"),
     ),
     Guard(
+        "whoever selects more selects it for nobody else",
+        FILTERED,
+        "            copy[name] = value.copy()\n",
+        "            pass\n",
+        (FILTER_TESTS, "later_leaves"),
+    ),
+    Guard(
+        "whoever joins a table again joins it for nobody else",
+        FILTERED,
+        "{table: aliases[:] for table",
+        "{table: aliases for table",
+        (FILTER_TESTS, "later_leaves"),
+    ),
+    Guard(
         "the order of a query is told by words",
         FILTERED,
         '    if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:\n',
