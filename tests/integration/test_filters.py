@@ -269,7 +269,9 @@ FURTHER = {
     "less": lambda queryset: queryset.none(),
     "more columns": lambda queryset: queryset.only("pages", "author__name"),
     "an aggregate of all": lambda queryset: queryset.aggregate(Count("tags__books")),
-    "a subquery": lambda queryset: Book.objects.using(queryset.db).filter(pk__in=queryset),
+    "a subquery": lambda queryset: Book.objects.using(queryset.db).filter(
+        name__in=queryset.values("name")
+    ),
     "its deletion": lambda queryset: queryset.filter(pk=99).delete(),
     "its update": lambda queryset: queryset.filter(pk=99).update(pages=F("pages") + 1),
 }
