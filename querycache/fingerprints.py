@@ -80,12 +80,11 @@ def fingerprint_of(query: Query) -> Fingerprint | None:
         fingerprint, owner = brought
         if owner() is query:
             return fingerprint
-        del own[BROUGHT]
-    made: Made | None = own.pop(MADE_AS, None)
+    # The query is left as it is: another thread may ask the same at once.
+    made: Made | None = own.get(MADE_AS)
     if made is not None and is_as_it_was(query, made.query):
         apart = apart_from(query)
         if apart is not None:
-            own[MADE_AS] = made
             return made.fingerprint, apart
     buffer = BytesIO()
     try:

@@ -88,7 +88,7 @@ def is_as_it_was(query: Query, before: Query) -> bool:  # noqa: C901  a call les
     """Say whether nothing about a query has changed but what ``apart_from()`` it says."""
     own, known = query.__dict__, before.__dict__
     left = len(known) - len(_OF_FILTERS)
-    for name, value in own.items():
+    for name, value in [*own.items()]:  # another thread may be compiling it
         if name in _REST:
             continue
         other = known.get(name, _MISSING)

@@ -404,6 +404,36 @@ def test_a_query_has_no_more_and_less_than_what_it_was_made_as(book, using):
         assert fingerprint_of(other) != fingerprint_of(values)
 
 
+def test_a_query_that_threads_share_is_left_as_it_is(book, using):
+    """Such as that of a queryset of a module, of which each request asks how many there are."""
+    for make in MADE_ONCE.values():
+        query = make(Book.objects.using(using)).query
+        for _ in range(2):
+            before = {**vars(query)}
+            fingerprint_of(query)
+            assert vars(query) == before
+            assert list(vars(query)) == list(before)
+
+
+def test_a_query_may_be_compiled_by_another_thread_meanwhile(book, using):
+    class Compiles:
+        def __eq__(self, other):
+            query.__dict__["base_table"] = query.__dict__["another"] = "testapp_book"
+            return True
+
+        def __ne__(self, other):
+            return not self == other
+
+        __hash__ = None
+
+    query = Book.objects.using(using).filter(pages=1).query
+    assert isinstance(fingerprint_of(query), tuple)
+    query.alias_refcount["testapp_book"] = Compiles()
+    assert isinstance(fingerprint_of(query), tuple)  # that of before, and no error
+    assert "another" in query.__dict__
+    assert not isinstance(fingerprint_of(query), tuple)
+
+
 def test_slices_are_told_apart(book, using):
     books = Book.objects.using(using).filter(pages__gt=0).order_by("pk")
     for _ in range(3):

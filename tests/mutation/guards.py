@@ -919,6 +919,20 @@ GUARDS = [
         (FILTER_TESTS, "later_leaves"),
     ),
     Guard(
+        "a query may be compiled by another thread while it is looked at",
+        FILTERED,
+        "    for name, value in [*own.items()]:",
+        "    for name, value in own.items():",
+        (FILTER_TESTS, "by_another_thread"),
+    ),
+    Guard(
+        "a query that is looked at is left as it is",
+        FINGERPRINTS,
+        "    made: Made | None = own.get(MADE_AS)\n",
+        "    made: Made | None = own.pop(MADE_AS, None)\n",
+        (FILTER_TESTS, "threads_share"),
+    ),
+    Guard(
         "the order of a query is told by words",
         FILTERED,
         '    if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:\n',
