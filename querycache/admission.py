@@ -80,7 +80,8 @@ class Costs:
         """Learn what a SELECT has taken, whose rows are stored."""
         self.fills += 1
         self.left -= 1
-        self.load = moved(self.load, microseconds)
+        known = self.load  # as moved() does, a call less
+        self.load = known * (_UP if microseconds > known else _DOWN) if known else microseconds
 
     def note_compile(self, microseconds: float) -> None:
         """Learn what it has taken to compile."""

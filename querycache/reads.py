@@ -14,12 +14,7 @@ from time import perf_counter_ns, time
 from typing import Any
 
 from querycache import generations
-from querycache._django.compilers import (
-    GET_ITERATOR_CHUNK_SIZE,
-    MULTI,
-    SQLCompiler,
-    compiles_anew,
-)
+from querycache._django.compilers import GET_ITERATOR_CHUNK_SIZE, MULTI, SQLCompiler
 from querycache.admission import site_of, sites
 from querycache.conf import get_config
 from querycache.counting import QUEUE_LENGTH, statistics
@@ -98,7 +93,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
             look = checked(look, plan, compiler, result_type, state)
             load = functools.partial(state.cover, load_rows, execute_sql, compiler, result_type)
             loaded = answered(connection, table.label, plan, look, load, began)
-            compiles_anew(compiler)  # where another has loaded
+            compiler.__dict__.pop("as_sql", None)  # where another has loaded
             return as_result(loaded.rows, result_type)
         note(table.label, "hit", began, None, plan, loaded, is_unasked=look.is_unasked)
         plan.shape.costs.note_hit((perf_counter_ns() - began) / 1000)

@@ -138,7 +138,8 @@ def become(query: Query, other: Query) -> None:
     for name, value in copy.items():
         if type(value) in _CONTAINERS:
             copy[name] = value.copy()
-    copy["table_map"] = {table: aliases[:] for table, aliases in other.table_map.items()}
+    for table, aliases in other.table_map.items():
+        copy["table_map"][table] = aliases[:]
     for alias, source in other.alias_map.items():
         copy["alias_map"][alias] = twin = object.__new__(type(source))
         vars(twin).update(vars(source))

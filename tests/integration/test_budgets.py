@@ -164,7 +164,7 @@ def test_a_miss_makes_few_calls(author, using, round_trips):
     # Twelve see to it that others wait for this load, and learn what it costs.
     # Ten make the instance, as on a hit. Five count the entry that was found dead. Nine make the
     # filter and know it again, where Django takes fifty.
-    assert calls_of(first) <= 103 + on_311(8)
+    assert calls_of(first) <= 101 + on_311(7)
 
 
 def test_a_write_makes_few_calls(author, using, round_trips):

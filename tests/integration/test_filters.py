@@ -41,6 +41,8 @@ from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, CheapBook, Person, Publisher, Seat, Tag, Textbook
 
 pytestmark = pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
+on_one_database = pytest.mark.parametrize("using", ["default"], indirect=True)
+"""What is made of a query is the same for all of them; that of rows is tested on each."""
 
 KEY = uuid.UUID(int=7)
 
@@ -197,6 +199,7 @@ def remembered():
     return {key: fingerprint_of(made.query.clone()) for key, made in known}
 
 
+@on_one_database
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 def test_the_query_is_that_of_django(book, using, make):
     books = Book.objects.using(using)
@@ -217,6 +220,7 @@ def test_its_rows_are_those_of_django_and_nothing_is_resolved_twice(book, using,
     assert resolved == []
 
 
+@on_one_database
 @pytest.mark.parametrize("make", MADE_ONCE.values(), ids=MADE_ONCE)
 def test_its_fingerprint_is_known_without_looking_at_it(book, using, make):
     make(Book.objects.using(using))
@@ -278,6 +282,7 @@ FURTHER = {
 """What Django does in place, to a copy that shares a part of its query with the first."""
 
 
+@on_one_database
 @pytest.mark.parametrize("further", FURTHER.values(), ids=FURTHER)
 def test_what_comes_of_a_query_later_leaves_what_is_remembered_alone(book, using, further):
 
@@ -301,6 +306,8 @@ def test_what_comes_of_a_query_later_leaves_what_is_remembered_alone(book, using
             if isinstance(found, models.QuerySet):
                 sql_of(found)
                 list(found)
+            if fields:
+                made["selected"]["mine"] = 0  # in place, as some versions of Django may
 
 
 def test_what_is_remembered_stays_as_it_was_made(book, using):
@@ -355,6 +362,7 @@ class Theirs(Query):
     """A query of others."""
 
 
+@on_one_database
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_whatever_somebody_does_to_a_query_nobody_else_sees_and_it_is_seen(book, using, change):
     make = lambda: Book.objects.using(using).filter(author_id=1, pages__gt=0)  # noqa: E731

@@ -914,8 +914,8 @@ GUARDS = [
     Guard(
         "whoever joins a table again joins it for nobody else",
         FILTERED,
-        "{table: aliases[:] for table",
-        "{table: aliases for table",
+        '        copy["table_map"][table] = aliases[:]\n',
+        '        copy["table_map"][table] = aliases\n',
         (FILTER_TESTS, "later_leaves"),
     ),
     Guard(
@@ -1454,7 +1454,7 @@ GUARDS = [
         "what is verified is the SQL that made the key",
         READS,
         "        if config.verify and is_to_be_verified",
-        "        compiles_anew(compiler)\n        if config.verify and is_to_be_verified",
+        "        del compiler.as_sql\n        if config.verify and is_to_be_verified",
         (VERIFICATION, "compiled_once"),
     ),
     Guard(
