@@ -19,7 +19,9 @@ from django.db.models import Model
 
 from querycache._django.connections import is_test_environment
 from querycache._django.queries import Query
+from querycache.counting import Count
 from querycache.exceptions import Reason
+from querycache.hints import HINT, hint_of
 from querycache.options import Admission
 
 _ENOUGH: Final = 100
@@ -31,7 +33,7 @@ _LEAST_HITS: Final = 0.1
 _SKIPPED: Final = 1000
 """Reads that go to the database before one is tried again."""
 _SKIPPED_FOR_SQL: Final = 100
-"""The same where SQL was refused, which is found out by one try."""
+"""The same where SQL was refused, which is found out by one try; the next time twice as many."""
 _STREAK: Final = 20
 """Refusals of a site, without any other read between them, before it is known as one."""
 _STEP: Final = 0.06
@@ -162,24 +164,32 @@ def moved(known: float | None, sample: float) -> float:
 @dataclass(slots=True)
 class Site:
     """
-    Queries that look alike, and what became of the last ones.
+    Queries of a model that look alike, and what became of the last ones.
 
     ``streak`` are the refusals since one of them was not refused, ``left`` the reads that go to the
-    database without being looked at, for the ``reason`` of the last one that was refused; ``query``
-    is the name of that one's text of SQL.
+    database without being looked at, for the ``reason`` of the last one that was refused;
+    ``counted`` is what each of them is counted as, the same as that one.
     """
 
+    label: str
     streak: int = 0
     left: int = 0
     reason: Reason = Reason.NOT_WORTH_IT
-    query: str = ""
+    counted: Count = (("", "", ""), 0, 0)
 
     def note_refused(self, reason: Reason, query: str) -> bool:
-        """Learn of a query that was refused; say whether the next ones are skipped."""
+        """
+        Learn of a query that was refused; say whether the next ones are skipped.
+
+        ``query`` is the name of its text of SQL.
+        """
         self.streak += 1
-        self.reason, self.query = reason, query
+        self.reason, self.counted = reason, ((self.label, str(reason), query), 0, 0)
         if self.streak >= _STREAK:
-            self.left = _SKIPPED if reason is Reason.NOT_WORTH_IT else _SKIPPED_FOR_SQL
+            # The more often the same came out, the likelier it is to come out again.
+            tries = 1 + self.streak - _STREAK
+            is_for_sql = reason is not Reason.NOT_WORTH_IT
+            self.left = min(_SKIPPED_FOR_SQL * tries, _SKIPPED) if is_for_sql else _SKIPPED
         return self.left > 0
 
 
@@ -196,10 +206,13 @@ class Sites:
 
     def note_refused(self, query: Query, result_type: str, reason: Reason, shape: str = "") -> bool:
         """Learn of a query that was refused; say whether its site is skipped from now on."""
+        if hint_of(query) is not None:
+            return False  # what cached() asks for is looked at each time
         known = self.by_model.setdefault(query.model, {})
         if len(known) > _MOST_SITES:
             known.clear()
-        return known.setdefault(site_of(query, result_type), Site()).note_refused(reason, shape)
+        site = known.setdefault(site_of(query, result_type), Site(query.get_meta().label))
+        return site.note_refused(reason, shape)
 
     def clear(self) -> None:
         """Forget all."""
@@ -213,17 +226,21 @@ sites: Final = Sites()
 
 
 def site_of(query: Query, result_type: str) -> Hashable:
-    """Return traits of a query that cost next to nothing."""
+    """
+    Return traits of a query that cost next to nothing; its model is not among them.
+
+    With a hint, it is of a site of its own.
+    """
+    own = query.__dict__  # where what is as the class has it is missing, most of the time
     return (
-        query.model,
         result_type,
+        own.get(HINT) if "inner_query" not in own else hint_of(query),  # a call less
         tuple([type(getattr(child, "rhs", child)) for child in query.where.children]),
-        query.high_mark,
-        query.low_mark,
-        query.distinct,
-        query.select_related is False,
-        query.values_select,
-        len(query.order_by),
+        own.get("high_mark"),
+        own.get("distinct", False),
+        own.get("select_related", False) is False,
+        own.get("values_select"),
+        len(own.get("order_by", ())),
         len(query.annotations),
         len(query.alias_map),
     )

@@ -7,7 +7,7 @@ A wrong setting never breaks a site: what is wrong is left out (its models are n
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -28,10 +28,26 @@ from querycache.readers import (
 )
 
 
+class Current:
+    """The settings, once they were read, for whoever cannot afford a call of ``get_config()``."""
+
+    config: Config | None = None
+
+
+current: Final = Current()
+
+
 @functools.cache
 def get_config() -> Config:
     """Return the current settings. Needs loaded apps."""
-    return read_settings(getattr(settings, "QUERYCACHE", {}))
+    current.config = read_settings(getattr(settings, "QUERYCACHE", {}))
+    return current.config
+
+
+def forget_config() -> None:
+    """Have the settings read anew: they have changed."""
+    current.config = None
+    get_config.cache_clear()
 
 
 def read_settings(raw: Any) -> Config:

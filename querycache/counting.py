@@ -55,6 +55,8 @@ Sink = Callable[[Batch], None]
 
 _Key = tuple[str, str, str]
 """The label of a model, what is counted, and the name of a query's shape; empty where none is."""
+Count = tuple[_Key, int, int]
+"""What stands in the queue: one more of these, and two numbers that are added up with it."""
 
 
 class Statistics:
@@ -73,8 +75,8 @@ class Statistics:
         """
         Begin with nothing counted and no thread: also in a child, which has not its parent's.
         """
-        self.queue: deque[tuple[_Key, int, int] | type[Model]] = deque()
-        """Of a read of a model that is not opted in, the model alone: ``reads`` appends it."""
+        self.queue: deque[Count | type[Model]] = deque()
+        """``reads`` appends to it, too: of a model that is not opted in, the model alone."""
         self._sums: dict[_Key, list[int]] = {}
         self._texts: dict[str, bytes] = {}
         self._told: dict[str, float] = {}

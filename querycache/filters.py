@@ -30,7 +30,7 @@ from querycache._django.filters import (
     is_filtered_plainly,
     without_the_rest,
 )
-from querycache.conf import get_config
+from querycache.conf import current, get_config
 from querycache.derivations import is_made_again
 from querycache.fingerprints import Made, fingerprint_of
 from querycache.hints import bypassed
@@ -59,8 +59,8 @@ def wrap_add_q(add_q: Callable[..., Any]) -> Callable[..., Any]:
         how: Conditions | None = None
         model: Any = query.model
         if (
-            model in get_config().models
-            and (query.__dict__.get(MADE_AS) is not None or not query.where.children)
+            (not query.where.children or query.__dict__.get(MADE_AS) is not None)
+            and model in (current.config or get_config()).models
             and not (reuse_all or bypassed.get())
         ):
             how = conditions_of(model, condition)
@@ -81,7 +81,7 @@ def wrap_set_values(set_values: Callable[..., Any]) -> Callable[..., Any]:
     def select_by_memory(query: Query, fields: Any) -> None:
         model: Any = query.model
         if (
-            model in get_config().models
+            model in (current.config or get_config()).models
             and not (query.select_related or bypassed.get())
             and len(fields) <= _MOST_FIELDS
             and {*map(type, fields)} <= {str}

@@ -223,7 +223,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         debts.settle()
         statistics.publish()
         statistics.tell_again()
-        conf.get_config.cache_clear()
+        conf.forget_config()
         stores.forget_store()
         breaker.forget_failure()
         local.clear()

@@ -30,7 +30,7 @@ from querycache._django.relations import (
     plain_key,
     related_populator,
 )
-from querycache.conf import get_config
+from querycache.conf import current, get_config
 from querycache.layouts import Layout, Row, layout_of, new_shape, shape_of
 
 Step = Callable[[Row, Any], None]
@@ -43,7 +43,7 @@ def wrap_iter(iterate: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterat
     @functools.wraps(iterate)
     def iterate_or_hydrate(iterable: Any) -> Iterator[Any]:
         model = model_of(iterable)
-        if model in get_config().models:
+        if model in (current.config or get_config()).models:  # a call less
             layout = layout_of(model)
             if layout is not None:
                 return instances(iterable, layout)

@@ -231,8 +231,14 @@ def note(
         statistics.count_hit(label, counted, query, took, loaded.cost)
     else:
         statistics.count(label, "misses" if reason is None else str(reason), query)
+    if recorders() or read_done.receivers:
+        tell(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
+
+
+def tell(read: Read) -> None:
+    """Tell those who record reads, or listen, of one that is counted."""
     for reads in recorders():
-        reads.append(Read(label, outcome, took, reason, plan.dependencies if plan else ()))
+        reads.append(read)
     if read_done.receivers:
-        sender = apps.get_model(label)
-        read_done.send_robust(sender, outcome=outcome, reason=reason, microseconds=took)
+        told = {"outcome": read.outcome, "reason": read.reason, "microseconds": read.microseconds}
+        read_done.send_robust(apps.get_model(read.label), **told)

@@ -16,21 +16,24 @@ from typing import Any
 from querycache import generations
 from querycache._django.compilers import GET_ITERATOR_CHUNK_SIZE, MULTI, SQLCompiler
 from querycache.admission import site_of, sites
-from querycache.conf import get_config
+from querycache.conf import current, get_config
 from querycache.counting import QUEUE_LENGTH, statistics
 from querycache.entries import Loaded
 from querycache.exceptions import Reason, StoreFailed, Uncacheable
-from querycache.hints import hint_of
-from querycache.loads import answered, is_due, note
+from querycache.loads import answered, is_due, note, tell
 from querycache.planning import new_plan
 from querycache.plans import Plan
 from querycache.recall import checked, name_of_plan, recalled_plan, remember
+from querycache.recorder import Read, recorders
 from querycache.refusals import refuse_before_compiling, refuse_if_not_worth_it
+from querycache.signals import read_done
 from querycache.transactions import STATE, ConnectionState, state_of
 from querycache.verification import verified
 
 
-def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901
+def wrap_execute_sql(  # noqa: C901, PLR0915
+    execute_sql: Callable[..., Any],
+) -> Callable[..., Any]:
     """
     Return what takes the place of ``SQLCompiler.execute_sql``.
 
@@ -38,7 +41,7 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
     """
 
     @functools.wraps(execute_sql)
-    def read(  # noqa: C901, PLR0911, PLR0912
+    def read(  # noqa: C901, PLR0911, PLR0912, PLR0915
         compiler: SQLCompiler,
         result_type: str = MULTI,
         chunked_fetch: bool = False,
@@ -48,30 +51,38 @@ def wrap_execute_sql(execute_sql: Callable[..., Any]) -> Callable[..., Any]:  # 
         state = connection.__dict__.get(STATE) or state_of(connection)  # a call less
         if state.covered:
             return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
-        config = get_config()
+        config = current.config or get_config()  # a call less
         table = config.models.get(model)  # type: ignore[arg-type]
-        # There is no model in Q.check(), by which constraints are validated.
-        if table is None and config.models and model is not None:
-            statistics.queue.append(model)  # a call less
+        plan, site = None, None
+        counted: Any = None
+        if table is None:
+            # There is no model in Q.check(), by which constraints are validated.
+            counted = model if config.models else None
+        else:
+            began = perf_counter_ns()
+            of_model = sites.by_model.get(model)
+            if of_model is not None:
+                site = of_model.get(site_of(compiler.query, result_type))
+            if site is not None and site.left > 0:
+                # Most likely this one is refused, too.
+                site.left -= 1
+                counted = site.counted
+                if recorders() or read_done.receivers:
+                    took = (perf_counter_ns() - began) // 1000
+                    tell(Read(table.label, "bypass", took, site.reason))
+        if counted is not None:
+            statistics.queue.append(counted)  # as count() does, a call less
             if statistics.thread is None or len(statistics.queue) > QUEUE_LENGTH:
                 statistics.keep_up()
-        if table is None and not config.writes:
-            state.covered = True  # as by cover(), a call less
+        if (table is None or counted is not None) and not config.writes:
+            state.covered = True  # as cover() does, a call less
             try:
                 return execute_sql(compiler, result_type, chunked_fetch, chunk_size)
             finally:
                 state.covered = False
         # A function that a query calls may be declared to write.
         run = state.cover_query if config.writes else state.cover
-        if table is None:
-            return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
-        began, plan = perf_counter_ns(), None
-        of_model = sites.by_model.get(model)
-        site = None if of_model is None else of_model.get(site_of(compiler.query, result_type))
-        if site is not None and site.left > 0 and hint_of(compiler.query) is None:
-            # Most likely this one is refused, too.
-            site.left -= 1
-            note(table.label, "bypass", began, site.reason, query=site.query)
+        if table is None or counted is not None:
             return run(execute_sql, compiler, result_type, chunked_fetch, chunk_size)
         try:
             refuse_before_compiling(compiler, state, result_type, chunked_fetch)

@@ -9,7 +9,7 @@ import datetime
 import decimal
 import functools
 import uuid
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from copy import copy
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def conditions_of(model: type[Model], condition: Any) -> Conditions | None:
         kind: Any = type(value)
         if kind not in PLAIN:
             # Django compares with the key of an instance.
-            attribute = _target_of(model, name, kind)
+            attribute = _target_of(model, name) if issubclass(kind, Model) else None
             if attribute is None or attribute not in vars(value):
                 return None
             found.append(kind)
@@ -77,10 +77,8 @@ def conditions_of(model: type[Model], condition: Any) -> Conditions | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _target_of(model: type[Model], name: str, kind: Hashable) -> str | None:
-    """Return the attribute of an instance of a class that a foreign key to it refers to."""
-    if not (isinstance(kind, type) and issubclass(kind, Model)):
-        return None
+def _target_of(model: type[Model], name: str) -> str | None:
+    """Return the attribute of an instance that a foreign key to it refers to, if it is the key."""
     try:
         field = model._meta.get_field(name)
     except FieldDoesNotExist:

@@ -78,13 +78,13 @@ def set_up(store: str, models: int) -> None:
     from django.db import models as fields
     from django.urls import path
 
-    from querycache.conf import get_config
+    from querycache.conf import forget_config
 
     meta = type("Meta", (), {"app_label": APP})
     for number in range(models):
         body = {"__module__": __name__, "Meta": meta, "name": fields.TextField()}
         type(f"Model{number}", (fields.Model,), body)
-    get_config.cache_clear()
+    forget_config()
     here.urlpatterns = [path("admin/", admin.site.urls)]  # type: ignore[attr-defined]
     call_command("migrate", verbosity=0)
 

@@ -123,9 +123,22 @@ class TestQueriesThatAreRefusedForTheirSQL:
 
     def test_are_looked_at_where_cached_asks(self, author, looks):
         self.read(author, 6)
+        for _ in range(8):
+            looks.clear()
+            self.read(author, 1, cached)
+            assert looks != []
+
+    def test_are_looked_at_where_cached_asks_for_rows_that_are_counted(self, author, looks):
+        some = Author.objects.using(author._state.db).filter(born__lt=self.BEFORE_NOW)[:5]
+        for _ in range(6):
+            assert some.count() == 1
         looks.clear()
-        self.read(author, 1, cached)
-        assert looks != []
+        assert some.count() == 1
+        assert looks == []
+        for _ in range(8):
+            looks.clear()
+            assert cached(some).count() == 1
+            assert looks != []
 
     @pytest.mark.parametrize("admission", ["all", None])
     def test_are_looked_at_each_time_if_all_is_admitted(self, author, looks, settings, admission):

@@ -199,6 +199,6 @@ def test_a_read_that_is_refused_like_those_before_it_makes_few_calls(author, usi
 
     for _ in range(30):
         read()
-    # Three find out that those before it were refused, two count that, two run it, and the others
-    # have the instances made. It is compiled by Django alone.
-    assert calls_of(read) <= 15 + on_311(2)
+    # Three find out that those before it were refused, one runs it, two are for the filter, and the
+    # others have the instances made. It is compiled by Django alone.
+    assert calls_of(read) <= 11 + on_311(2)

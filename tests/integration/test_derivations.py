@@ -27,7 +27,7 @@ from django.db.models.sql import Query
 from django.test.utils import register_lookup
 
 from querycache import bypass, cached, derivations, hooks, uncached
-from querycache.conf import get_config
+from querycache.conf import forget_config
 from querycache.fingerprints import fingerprint_of
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, CheapBook, Person, Publisher, Seat, Textbook
@@ -558,7 +558,7 @@ def test_a_query_that_is_made_otherwise_now_is_reported_and_made_anew(
     of_some, of_all = derivations._remembered._values
     derivations._remembered.put(of_some, derivations._remembered.get(of_all))
     settings.QUERYCACHE["CHECK_PLANS"] = True
-    get_config.cache_clear()
+    forget_config()
     assert some.count() == 1
     assert "A query of testapp.Book was remembered" in caplog.text
 

@@ -35,7 +35,7 @@ from django.test.utils import isolate_apps, register_lookup
 from querycache import bypass, cached, filters, hooks, uncached
 from querycache._django.conditions import conditions_of
 from querycache._django.filters import MADE_AS
-from querycache.conf import get_config
+from querycache.conf import forget_config
 from querycache.fingerprints import Made, fingerprint_of
 from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, CheapBook, Person, Publisher, Seat, Tag, Textbook
@@ -707,7 +707,7 @@ def test_a_query_that_is_made_otherwise_now_is_reported_and_made_anew(
     one = Book.objects.using(using).exclude(pk=2).query
     filters._remembered.put(key, Made(one, fingerprint_of(one)))
     settings.QUERYCACHE["CHECK_PLANS"] = True
-    get_config.cache_clear()
+    forget_config()
     assert read() == [2]
     assert "A query of testapp.Book was remembered" in caplog.text
 

@@ -293,7 +293,7 @@ from django.conf import settings
 settings.QUERYCACHE = {**settings.QUERYCACHE, "CACHE": sys.argv[1]}
 settings.DATABASES["default"]["NAME"] = sys.argv[2]
 from querycache import conf, stores, bypass
-conf.get_config.cache_clear(); stores.forget_store()
+conf.forget_config(); stores.forget_store()
 from tests.testapp.models import Author, Secret
 own = Author.objects.filter(email="a@example.org").order_by("-email")
 for _ in range(11):

@@ -89,7 +89,7 @@ def test_processes_add_up(store):
         "from django.conf import settings\n"
         f"settings.QUERYCACHE = {{**settings.QUERYCACHE, 'CACHE': {store!r}}}\n"
         "from querycache import conf, stores\n"
-        "conf.get_config.cache_clear(); stores.forget_store()\n"
+        "conf.forget_config(); stores.forget_store()\n"
         "from querycache.counting import statistics\n"
         "for _ in range(1000): statistics.count('testapp.Author', 'uncached')\n"
     )

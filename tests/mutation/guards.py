@@ -38,6 +38,7 @@ INVALIDATION = "querycache/invalidation.py"
 WRITES = "querycache/writes.py"
 COMMITS = "querycache/commits.py"
 READS = "querycache/reads.py"
+ADMITTING = "querycache/admission.py"
 RECALL = "querycache/recall.py"
 PLANNING = "querycache/planning.py"
 REFUSALS = "querycache/refusals.py"
@@ -1320,8 +1321,8 @@ GUARDS = [
     Guard(
         "a model that is not opted in is left to Django",
         HYDRATION,
-        "        if model in get_config().models:\n",
-        "        if get_config().models:\n",
+        "        if model in (current.config or get_config()).models:",
+        "        if get_config().models:",
         (HYDRATION_TESTS, "not_opted_in_is_left_to_django"),
     ),
     Guard(
@@ -1466,16 +1467,30 @@ GUARDS = [
     ),
     Guard(
         "what cached() asks for is looked at, whatever its site",
-        READS,
-        "site.left > 0 and hint_of(compiler.query) is None:",
-        "site.left > 0:",
+        ADMITTING,
+        "        own.get(HINT) if",
+        "        None if",
+        (ADMISSION, "looked_at_where_cached_asks"),
+    ),
+    Guard(
+        "what cached() asks for is looked at, however often it was refused",
+        ADMITTING,
+        "        if hint_of(query) is not None:\n",
+        "        if False:\n",
+        (ADMISSION, "looked_at_where_cached_asks"),
+    ),
+    Guard(
+        "what cached() asks of an aggregate's rows is a hint for the aggregate",
+        ADMITTING,
+        '        own.get(HINT) if "inner_query" not in own else hint_of(query),',
+        "        own.get(HINT),",
         (ADMISSION, "looked_at_where_cached_asks"),
     ),
     Guard(
         "a site that two threads have counted down is looked at",
         READS,
-        "site.left > 0 and",
-        "site.left and",
+        "site.left > 0:",
+        "site.left:",
         (ADMISSION, "two_threads_have_counted"),
     ),
     Guard(

@@ -132,10 +132,20 @@ def test_a_site_is_skipped_after_a_streak_of_refusals(reason, skipped):
         assert not is_skipped(sites, query)
     assert sites.note_refused(query, "multi", reason, "name")
     site = sites.find(Author.objects.filter(pk=2).query, "multi")
-    assert (site.left, site.reason, site.query) == (skipped, reason, "name")
+    assert (site.left, site.reason) == (skipped, reason)
+    assert site.counted == (("testapp.Author", reason, "name"), 0, 0)
     site.left = 0
     assert sites.note_refused(query, "multi", reason, "name")  # still: it is known at once
-    assert site.left == skipped
+    assert site.left >= skipped
+
+
+def test_what_is_refused_for_its_sql_again_and_again_is_looked_at_ever_less():
+    sites, query, found = Sites(), Author.objects.filter(pk=1).query, []
+    for _ in range(_STREAK + 12):
+        sites.note_refused(query, "multi", Reason.UNKNOWN_FUNCTION)
+        found.append(sites.find(query, "multi").left)
+    assert found[_STREAK - 2 : _STREAK + 2] == [0, *[_SKIPPED_FOR_SQL * n for n in (1, 2, 3)]]
+    assert found[-1] == _SKIPPED
 
 
 def test_what_is_known_of_sites_is_bounded():
