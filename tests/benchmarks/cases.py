@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
+from django.apps import apps
 from django.db import models
 from django.db.models import Avg, Count, F, Max, Min
 from django.db.models.functions import Now
@@ -60,8 +61,30 @@ def annotate(number: int) -> Any:
 
 
 def miss(number: int) -> Any:
-    """A list of 20, and another query for each number: every price is above these."""
-    return list(in_category(number).filter(price__gt=Decimal(-1 - number) / 100)[:20])
+    """
+    A list of 20, looked for and filled, for each number anew.
+
+    querycache is told to: it soon leaves alone what is filled each time and never read.
+    """
+    return list(as_asked(never_twice(number)))
+
+
+def unread(number: int) -> Any:
+    """The same, by default, and none of those that ``miss()`` has filled."""
+    return list(never_twice(10_000_000 + number))
+
+
+def as_asked(queryset: models.QuerySet[Product]) -> models.QuerySet[Product]:
+    if not apps.is_installed("querycache"):
+        return queryset
+    from querycache import cached
+
+    return cached(queryset)
+
+
+def never_twice(number: int) -> models.QuerySet[Product]:
+    """Another query for each number: every price is above these."""
+    return in_category(number).filter(price__gt=Decimal(-1 - number) / 100)[:20]
 
 
 def new_text(number: int) -> Any:
@@ -137,8 +160,8 @@ def before_a_write() -> None:
 CASES: dict[str, Callable[[int], Any]] = {
     function.__name__: function
     for function in (
-        get, list_20, list_200, select_related, prefetch, count, values, annotate, miss, other,
-        refused, save, update, page,
+        get, list_20, list_200, select_related, prefetch, count, values, annotate, miss, unread,
+        other, refused, save, update, page,
     )
 }  # fmt: skip
 BEFORE: dict[str, Callable[[], None]] = {"save": before_a_write, "update": before_a_write}

@@ -123,6 +123,23 @@ def time_round(case: str, times: int) -> float:
         gc.collect()
 
 
+def in_turn(case: str, turns: int, times: int) -> list[tuple[float, float]]:
+    """Return the seconds that one repetition took with querycache, and without it, turn by turn."""
+    from querycache import hooks
+
+    found = []
+    repeat(case, 150)  # what is learnt of a query is learnt
+    for _ in range(turns):
+        seconds = []
+        for change in (hooks.uninstall, hooks.install):
+            change()
+            repeat(case, 30)  # Python specialises its code anew
+            seconds.append(time_round(case, times))
+        without, with_it = seconds
+        found.append((with_it, without))
+    return found
+
+
 def write(pk: int) -> float:
     """Return the seconds that one ``save()`` took."""
     from tests.benchmarks.shop.models import Product
@@ -140,10 +157,10 @@ def fill(first: int, count: int, texts: bool = False) -> int:
 
     Their parameters are new; with ``texts``, every tenth has a new text, too.
     """
-    from tests.benchmarks.cases import miss, new_text
+    from tests.benchmarks.cases import new_text, unread
 
     for number in range(first, first + count):
-        run = new_text if texts and number % 10 == 0 else miss
+        run = new_text if texts and number % 10 == 0 else unread
         run(number)
     gc.collect()
     return resident_bytes()
@@ -202,7 +219,8 @@ def herd(threads: int, products: int, start: float) -> list[list[float]]:
 ACTIONS: dict[str, Callable[..., Any]] = {
     action.__name__: action
     for action in (
-        problems, stock, check, warm, statements, time_round, write, fill, time_heavy, herd,
+        problems, stock, check, warm, statements, time_round, in_turn, write, fill, time_heavy,
+        herd,
     )
 }  # fmt: skip
 
