@@ -22,8 +22,8 @@ from django.db.models.signals import post_init, pre_init
 from django.test.utils import isolate_apps
 
 from demo_project.shop.models import Customer, OrderLine, Product, Review
-from querycache import bypass, hydration, layouts
-from querycache.conf import get_config
+from querycache import bypass, layouts
+from querycache.conf import current, get_config
 from querycache.recall import forget_plans
 from tests.differential.picture import Picture
 from tests.differential.reads import CACHEABLE, NOT_CACHEABLE, alist
@@ -418,7 +418,7 @@ def odd(library, monkeypatch):
     """Let classes be defined that read the table of books, as if they were opted in."""
     config = get_config()
     opted_in = dict(config.models)
-    monkeypatch.setattr(hydration, "get_config", lambda: replace(config, models=opted_in))
+    monkeypatch.setattr(current, "config", replace(config, models=opted_in))
 
     def opt_in(*classes):
         opted_in.update(dict.fromkeys(classes, config.models[Book]))
