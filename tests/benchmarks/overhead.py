@@ -6,30 +6,25 @@ what else it has done. So it is the same one here: querycache is taken out of Dj
 again, from turn to turn. Only the pairs of a process are compared.
 """
 
+import argparse
 from collections.abc import Sequence
 from statistics import mean, median
+from typing import Any
 
 from tests.benchmarks.compare import ROWS
-from tests.benchmarks.peers import (
-    Servers,
-    end_in_order,
-    note,
-    parser_of,
-    say,
-    say_surroundings,
-    say_table,
-    write_json,
-)
+from tests.benchmarks.peers import Servers, end_in_order, note, say, say_surroundings, say_table
 
 CASES = ("other", "refused", "unread", "miss")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = parser_of("overhead", __doc__ or "", ("querycache",))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.overhead", description=__doc__
+    )
     parser.add_argument("--turns", type=int, default=100)
     parser.add_argument("--times", type=int, default=60, help="repetitions in a turn")
     parser.add_argument("--processes", type=int, default=6, help="one after the other")
-    options = parser.parse_args(arguments)
+    options: Any = parser.parse_args(arguments)
     end_in_order()
     found: dict[str, list[list[float]]] = {case: [] for case in CASES}
     """The ratios of a process's turns, for each process."""
@@ -52,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for case, found in medians.items()
         ],
     )
-    write_json(options.json, {"ratios": found})
 
 
 if __name__ == "__main__":

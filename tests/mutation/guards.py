@@ -1473,6 +1473,20 @@ GUARDS = [
         (ADMISSION, "looked_at_where_cached_asks"),
     ),
     Guard(
+        "settings that are forgotten are not used by the shortest way to them",
+        "querycache/conf.py",
+        "    current.config = None\n",
+        "    pass\n",
+        ("tests/unit/test_settings.py", "short_cut"),
+    ),
+    Guard(
+        "what is refused for its SQL again and again is looked at ever less often",
+        ADMITTING,
+        "_SKIPPED_FOR_SQL * tries",
+        "_SKIPPED_FOR_SQL",
+        ("tests/unit/test_admission.py", "ever_less"),
+    ),
+    Guard(
         "what cached() asks for is looked at, however often it was refused",
         ADMITTING,
         "        if hint_of(query) is not None:\n",

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from querycache.checks import check_settings
-from querycache.conf import get_config, read_settings
+from querycache.conf import current, forget_config, get_config, read_settings
 from querycache.exceptions import StoreFailed
 from querycache.options import DEFAULT_TTL
 from querycache.stores import get_store
@@ -273,3 +273,13 @@ def test_a_cache_of_which_nothing_can_be_made_is_reported_and_fails_as_others_do
     trace = "".join(traceback.format_exception(failure.value))
     assert "cret" not in trace
     assert "'se'" not in trace
+
+
+def test_settings_that_are_forgotten_are_not_found_by_the_short_cut_either():
+    before = get_config()
+    assert current.config is before
+    forget_config()
+    assert current.config is None
+    after = get_config()
+    assert current.config is after
+    assert after is not before
