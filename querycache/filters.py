@@ -5,8 +5,8 @@ To resolve conditions takes Django longer than all else that it does about a que
 the same conditions always the same query comes: it is made once, and the next one becomes a copy of
 it, in place.
 
-So a query that is filtered by plain values knows what it was made as. Its fingerprint is known from
-that, without a look at all that it consists of, for as long as nothing about it has changed.
+So a query that is filtered by plain values knows what it was made as, and how: that is its
+fingerprint, without a look at all that it consists of, for as long as nothing about it has changed.
 """
 
 import functools
@@ -32,13 +32,13 @@ from querycache._django.filters import (
 )
 from querycache.conf import current, get_config
 from querycache.derivations import is_made_again
-from querycache.fingerprints import Made, fingerprint_of
+from querycache.fingerprints import Made, Origin, is_known
 from querycache.hints import bypassed
 from querycache.memory import Memory
 
 _QUERIES: Final = 1024
 _remembered: Memory[tuple[Any, Conditions], Made] = Memory(_QUERIES)
-"""What a query was made to, by what it was and what was done to it."""
+"""What a query was made to, by what it was and what was done to it: that is its fingerprint."""
 _MOST_FIELDS: Final = 50
 
 
@@ -102,7 +102,8 @@ def _change(
     if not is_as_it_was(query, source.query):
         change(query)
         return
-    known = _remembered.get((source.fingerprint, how))
+    name = source.fingerprint, how
+    known = _remembered.get(name)
     if known is not None and get_config().checks_plans:
         made = query.clone()
         change(made)
@@ -113,23 +114,15 @@ def _change(
         become(query, known.query)
     else:
         change(query)
-        known = _made_as(query)
-        if known is None:
+        if not is_filtered_plainly(query, is_known):
             return
-        _remembered.put((source.fingerprint, how), known)
+        made = without_the_rest(query)
+        forget_arguments(made.where)
+        known = Made(made, name)
+        _remembered.put(name, known)
     query.__dict__[MADE_AS] = known
-
-
-def _made_as(query: Query) -> Made | None:
-    """Return what a query was made as, for others to become that, None if they had better not."""
-    if not is_filtered_plainly(query):
-        return None
-    made = without_the_rest(query)
-    forget_arguments(made.where)
-    fingerprint = fingerprint_of(made)
-    return None if fingerprint is None else Made(made, fingerprint)
 
 
 @functools.lru_cache(maxsize=256)
 def _as_managers_make_it(model: type[Model]) -> Made:
-    return Made(without_the_rest(Query(model)), model)
+    return Made(without_the_rest(Query(model)), Origin(model))

@@ -68,8 +68,22 @@ class Made(Kept):
         return type(None), ()  # whoever pickles a query that was made as this shall not have it
 
 
-Fingerprint = bytes | type[Model] | tuple[Any, ...]
-"""Of what was made of another query, and how, that of the model or the bytes, and how."""
+class Origin:
+    """
+    A query of a model as its managers make it, and as Django makes other queries of it now.
+
+    It is the fingerprint of one, and a part of that of each query that was made of it. When Django
+    may make them otherwise another takes its place, which is not equal.
+    """
+
+    __slots__ = ("model",)
+
+    def __init__(self, model: type[Model]) -> None:
+        self.model = model
+
+
+Fingerprint = bytes | type[Model] | Origin | tuple[Any, ...]
+"""Of what was made of another query, that of the other, and how it was made."""
 
 
 def fingerprint_of(query: Query) -> Fingerprint | None:

@@ -150,10 +150,10 @@ ANOTHER_PLAN: Final = "A query was remembered as %s, and compiles to %s: please 
 
 def remember(compiler: SQLCompiler, name: tuple[Any, ...], plan: Plan) -> None:
     """Remember the plan of a query that was compiled, to compile it no more."""
-    if not is_selected_plainly(compiler, is_known):
-        return
     columns, known = columns_of(compiler), _columns.get(plan.statement)
     if known is None or not are_alike(known, columns):
+        if not is_selected_plainly(compiler, is_known):
+            return
         _columns.put(plan.statement, columns)
         known = columns
     _remembered.put(name, Remembered(plan, known))

@@ -7,6 +7,7 @@ A compiler belongs to one query of one connection, and what is done to it here e
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import is_, itemgetter
 from typing import Any, Final
 
 from django.db.models.constants import OnConflict
@@ -120,11 +121,16 @@ def are_alike(some: Columns, others: Columns) -> bool:
     one, other = some.known.copy(), others.known.copy()
     selected, others_selected = one.pop("select") or (), other.pop("select") or ()
     # An instance of a related model is connected by functions, of which no two are equal.
-    return (
-        one == other
-        and len(selected) == len(others_selected)
-        and all(map(_is_alike, selected, others_selected))
-    )
+    if one != other or len(selected) != len(others_selected):
+        return False
+    # Most queries share the columns of a model.
+    if all(map(is_, map(_COLUMN, selected), map(_COLUMN, others_selected))):
+        return selected == others_selected
+    return all(map(_is_alike, selected, others_selected))
+
+
+_COLUMN: Final = itemgetter(0)
+"""Of what is selected: a column, what it compiles to, and its alias."""
 
 
 def _is_alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

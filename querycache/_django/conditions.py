@@ -35,12 +35,11 @@ __all__ = [
 
 Conditions = tuple[Any, ...]
 """What compares the ways to make a query of another."""
-PLAIN: Final = frozenset({int, str, bool, uuid.UUID})
+PLAIN: Final = frozenset({int, str, bool, uuid.UUID, datetime.date, type(None)})
 """Types of values that are the same whenever they are equal, and that nobody changes."""
-COMPARED: Final = PLAIN | {
-    type(None), float, decimal.Decimal,
-    datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
-}  # fmt: skip
+_WRITTEN: Final = frozenset({float, decimal.Decimal})
+"""Types of values that are the same whenever they are written alike: 1.0 and 1.00 are equal."""
+COMPARED: Final = PLAIN | _WRITTEN | {datetime.datetime, datetime.time, datetime.timedelta}
 """Types of what Django makes of them."""
 _LONG: Final = 200
 """Characters or items of what is not worth keeping."""
@@ -60,7 +59,9 @@ def conditions_of(model: type[Model], condition: Any) -> Conditions | None:
             continue
         name, value = item
         kind: Any = type(value)
-        if kind not in PLAIN:
+        if kind in _WRITTEN:
+            value = str(value)
+        elif kind not in PLAIN:
             # Django compares with the key of an instance.
             attribute = _target_of(model, name) if issubclass(kind, Model) else None
             if attribute is None or attribute not in vars(value):

@@ -5,6 +5,7 @@ A query that was filtered is in the hands of whoever has asked for it, and may b
 way. So what is known of it holds only as long as all of its attributes are as they were.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from django.db.models.expressions import Col
@@ -42,8 +43,12 @@ _REST: Final = WORKED_OUT.union(_ORDER, _OF_FILTERS, ["filter_is_sticky"])
 """Attributes that do not matter to a query of one table, or are told apart by themselves."""
 
 
-def is_filtered_plainly(query: Query) -> bool:
-    """Say whether a query reads one table, and compares its columns with what nobody changes."""
+def is_filtered_plainly(query: Query, is_known: Callable[[type], bool]) -> bool:
+    """
+    Say whether a query reads one table, and compares its columns with what nobody changes.
+
+    And no class but what ``is_known`` has to do with it.
+    """
     # A foreign key is joined to see that it need not be.
     read = [alias for alias, times in query.alias_refcount.items() if times]
     return (
@@ -51,7 +56,24 @@ def is_filtered_plainly(query: Query) -> bool:
         and {*map(type, query.alias_map.values())} <= {BaseTable, Join}
         and all(type(column) is Col for column in query.select)
         and compares_plainly(query.where, _is_fixed)
+        and all(map(is_known, {*_kinds_of(query.where), *_kinds_of_columns(query.select)}))
     )
+
+
+def _kinds_of(where: WhereNode) -> Iterator[type]:
+    children: list[Any] = where.children
+    for node in children:
+        if type(node) is WhereNode:
+            yield from _kinds_of(node)
+        else:
+            yield type(node)
+            yield from _kinds_of_columns([node.lhs])
+
+
+def _kinds_of_columns(columns: Iterable[Any]) -> Iterator[type]:
+    for column in columns:
+        yield type(column.target)
+        yield type(column.output_field)
 
 
 def _is_fixed(value: Any) -> bool:

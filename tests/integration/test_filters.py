@@ -9,6 +9,8 @@ import gc
 import pickle
 import uuid
 from collections import defaultdict
+from datetime import date
+from decimal import Decimal
 from weakref import ref
 
 import pytest
@@ -71,6 +73,7 @@ def book(using, store):
             price=number,
         )
         book.tags.add(tag)
+    filters.forget_filters()  # what this has asked for
     return book
 
 
@@ -96,7 +99,14 @@ MADE_ONCE = {
     "texts": lambda books: books.filter(name__startswith="b", name__contains="3"),
     "a day, as text": lambda books: books.filter(published_on="2026-01-03"),
     "a decimal, as text": lambda books: books.filter(price="3.00"),
+    "a day": lambda books: books.filter(published_on=date(2026, 1, 3)),
+    "a decimal": lambda books: books.filter(price=Decimal("3.00")),
+    "an equal decimal": lambda books: books.filter(price=Decimal("3.0")),
+    "below a decimal": lambda books: books.filter(price__lt=Decimal(3)),
+    "a float": lambda books: books.filter(pages__gt=3.0),
     "null": lambda books: books.filter(publisher__isnull=True),
+    "None": lambda books: books.filter(publisher=None),
+    "not None": lambda books: books.exclude(publisher=None),
     "a foreign key": lambda books: books.filter(author_id=1),
     "a foreign key, by the relation": lambda books: books.filter(author=1),
     "an instance": lambda books: books.filter(author=Author(pk=1)),
@@ -688,6 +698,27 @@ def test_a_lookup_that_is_registered_later_counts(book, using):
         assert [read(), read()] == [[2], [2]]
         with register_lookup(type(field), Half):
             assert [read(), read()] == [[1], [1]]
+
+
+def test_a_query_that_is_older_than_a_lookup_does_not_pass_for_a_newer_one(book, using):
+    older = Book.objects.using(using).filter(pages=2).query
+    with register_lookup(Book._meta.get_field("pages"), Half):
+        pass
+    newer = Book.objects.using(using).filter(pages=2).query
+    assert isinstance(fingerprint_of(older), tuple)
+    assert isinstance(fingerprint_of(newer), tuple)
+    assert fingerprint_of(older) != fingerprint_of(newer)
+
+
+def test_nothing_is_kept_that_code_of_others_takes_part_in(book, using):
+    books, people = Book.objects.using(using), Person._base_manager.using(using)
+    for _ in range(2):
+        assert people.filter(initials="x").query.__dict__.get(MADE_AS) is None
+        assert people.values("initials").query.__dict__.get(MADE_AS) is None
+        assert people.filter(pk=1).query.__dict__.get(MADE_AS) is not None
+        with register_lookup(Book._meta.get_field("pages"), Half):
+            assert books.filter(pages=2).query.__dict__.get(MADE_AS) is None
+            assert books.exclude(Q(pages=2), pk=1).query.__dict__.get(MADE_AS) is None
 
 
 def test_a_setting_that_changes_has_all_made_anew(book, using, settings):

@@ -985,9 +985,51 @@ GUARDS = [
     Guard(
         "a filter that is remembered keeps no instance alive",
         FILTERS,
-        "    forget_arguments(made.where)\n",
+        "        forget_arguments(made.where)\n",
         "",
         (FILTER_TESTS, "not_kept_alive"),
+    ),
+    Guard(
+        "a filter that code of others takes part in is not remembered",
+        FILTERED,
+        "all(map(is_known, {*_kinds_of(query.where), *_kinds_of_columns(query.select)}))",
+        "True",
+        (FILTER_TESTS, "code_of_others"),
+    ),
+    Guard(
+        "nor are columns of a field of others",
+        FILTERED,
+        ", *_kinds_of_columns(query.select)}",
+        "}",
+        (FILTER_TESTS, "code_of_others"),
+    ),
+    Guard(
+        "nor is a lookup of others",
+        FILTERED,
+        "            yield type(node)\n",
+        "",
+        (FILTER_TESTS, "code_of_others"),
+    ),
+    Guard(
+        "nor is a lookup of others between others",
+        FILTERED,
+        "            yield from _kinds_of(node)\n",
+        "            pass\n",
+        (FILTER_TESTS, "code_of_others"),
+    ),
+    Guard(
+        "decimals that are equal are told apart by how they are written",
+        CONDITIONS,
+        "            value = str(value)\n",
+        "            pass\n",
+        (FILTER_TESTS, "of_its_own"),
+    ),
+    Guard(
+        "a query that is older than a lookup does not pass for a newer one",
+        FILTERS,
+        "Made(without_the_rest(Query(model)), Origin(model))",
+        "Made(without_the_rest(Query(model)), model)",
+        (FILTER_TESTS, "older_than_a_lookup"),
     ),
     Guard(
         "a setting that changes has filters made anew",
@@ -1048,8 +1090,8 @@ GUARDS = [
     Guard(
         "columns are alike if all else is",
         "querycache/_django/compilers.py",
-        "        one == other\n        and len(",
-        "        len(",
+        "    if one != other or len(",
+        "    if len(",
         (REMEMBERED, "something_else_of_it"),
     ),
     Guard(

@@ -72,6 +72,12 @@ def test_columns_are_alike_if_they_are_those_of_the_same_fields():
         assert not compilers.are_alike(others, columns("name", "pages"))
     text = CharField()
     assert not compilers.are_alike(columns("name", output=text), columns("pages", output=text))
+    shared = columns("name")
+    ((column, _, _),) = shared.known["select"]
+    for selected in ((column, ("other SQL", []), None), (column, ("the same SQL", []), "alias")):
+        others = compilers.Columns({"select": [selected], "klass_info": None})
+        assert not compilers.are_alike(shared, others)
+        assert compilers.are_alike(others, others)
 
 
 def test_the_instances_of_a_queryset_are_made_in_one_place():
