@@ -8,10 +8,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from querycache._django.queries import Query
+from querycache._django.queries import HINT, Query
 
-HINT: Final = "querycache_hint"
-"""The attribute of a ``Query`` that holds what ``cached()`` or ``uncached()`` asked for."""
+__all__ = ["HINT", "Hint", "bypassed", "hint_of"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import datetime
 import decimal
 import functools
 import uuid
-from collections.abc import Callable
 from copy import copy
 from typing import Any, Final
 
@@ -102,11 +101,11 @@ def is_plain(value: Any) -> bool:
     return type(value) in COMPARED and not (type(value) is str and len(value) > _LONG)
 
 
-def compares_plainly(where: WhereNode, is_plain: Callable[[Any], bool] = is_plain) -> bool:
+def compares_plainly(where: WhereNode) -> bool:
     """Say whether all conditions compare a column with plain values."""
     for node in where.children:
         if type(node) is WhereNode:
-            if not compares_plainly(node, is_plain):
+            if not compares_plainly(node):
                 return False
         elif not isinstance(node, Lookup) or type(node.lhs) is not Col or not is_plain(node.rhs):
             return False

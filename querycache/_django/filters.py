@@ -5,15 +5,17 @@ A query that was filtered is in the hands of whoever has asked for it, and may b
 way. So what is known of it holds only as long as all of its attributes are as they were.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from django.db.models.expressions import Col
+from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
 
-from querycache._django.conditions import COMPARED, compares_plainly
+from querycache._django.conditions import COMPARED
+from querycache._django.queries import HINT
 
 __all__ = [
     "MADE_AS",
@@ -39,8 +41,9 @@ WORKED_OUT: Final = frozenset(
 """Attributes of a query that follow from the others."""
 _OF_FILTERS: Final = ("_lookup_joins", "used_aliases")
 """Attributes that a filter leaves to the next one."""
-_REST: Final = WORKED_OUT.union(_ORDER, _OF_FILTERS, ["filter_is_sticky"])
+_REST: Final = WORKED_OUT.union(_ORDER, _OF_FILTERS, [HINT, "filter_is_sticky"])
 """Attributes that do not matter to a query of one table, or are told apart by themselves."""
+_DROPPED: Final = _REST.difference(_OF_FILTERS)
 
 
 def is_filtered_plainly(query: Query, is_known: Callable[[type], bool]) -> bool:
@@ -51,40 +54,37 @@ def is_filtered_plainly(query: Query, is_known: Callable[[type], bool]) -> bool:
     """
     # A foreign key is joined to see that it need not be.
     read = [alias for alias, times in query.alias_refcount.items() if times]
-    return (
-        len(read) == 1
-        and {*map(type, query.alias_map.values())} <= {BaseTable, Join}
-        and all(type(column) is Col for column in query.select)
-        and compares_plainly(query.where, _is_fixed)
-        and all(map(is_known, {*_kinds_of(query.where), *_kinds_of_columns(query.select)}))
-    )
-
-
-def _kinds_of(where: WhereNode) -> Iterator[type]:
-    children: list[Any] = where.children
-    for node in children:
-        if type(node) is WhereNode:
-            yield from _kinds_of(node)
-        else:
-            yield type(node)
-            yield from _kinds_of_columns([node.lhs])
-
-
-def _kinds_of_columns(columns: Iterable[Any]) -> Iterator[type]:
+    if len(read) != 1 or not {*map(type, query.alias_map.values())} <= {BaseTable, Join}:
+        return False
+    kinds: set[type] = set()
+    columns: list[Any] = [*query.select]
+    for node in _conditions_in(query.where):
+        # No list, which somebody may change.
+        if not isinstance(node, Lookup) or type(node.rhs) not in COMPARED:
+            return False
+        kinds.add(type(node))
+        columns.append(node.lhs)
     for column in columns:
-        yield type(column.target)
-        yield type(column.output_field)
+        if type(column) is not Col:
+            return False
+        kinds |= {type(column.target), type(column.output_field)}
+    return all(map(is_known, kinds))
 
 
-def _is_fixed(value: Any) -> bool:
-    return type(value) in COMPARED  # and no list, which somebody may change
+def _conditions_in(where: WhereNode) -> Iterator[Any]:
+    for node in where.children:
+        if type(node) is WhereNode:
+            yield from _conditions_in(node)
+        else:
+            yield node
 
 
 def without_the_rest(query: Query) -> Query:
     """Return a copy of a query that is in no order, not sliced, and of one table."""
-    copy = query.clone()
+    copy = object.__new__(Query)
+    copy.used_aliases = set()
     become(copy, query)
-    for name in _REST.difference(_OF_FILTERS):
+    for name in _DROPPED:
         copy.__dict__.pop(name, None)
     for name in _OF_FILTERS:
         copy.__dict__.setdefault(name, [])
@@ -93,7 +93,7 @@ def without_the_rest(query: Query) -> Query:
 
 def apart_from(query: Query) -> tuple[Any, ...] | None:
     """
-    Return in what order a query is, how it is sliced and what comes along with its rows.
+    Return in what order a query is, how it is sliced, what comes along with its rows, and its hint.
 
     None if that is not told by words.
     """
@@ -102,8 +102,8 @@ def apart_from(query: Query) -> tuple[Any, ...] | None:
     if own.get("extra_order_by") or not {*map(type, order_by)} <= {str}:
         return None
     is_usual = own.get("default_ordering", True), own.get("standard_ordering", True)
-    related = str(own.get("select_related", False))
-    return order_by, is_usual, own.get("low_mark", 0), own.get("high_mark"), related
+    limits = own.get("low_mark", 0), own.get("high_mark")
+    return order_by, is_usual, limits, str(own.get("select_related", False)), own.get(HINT)
 
 
 def is_as_it_was(query: Query, before: Query) -> bool:  # noqa: C901  a call less

@@ -5,7 +5,7 @@ What an answer depends on is found among these parts: none may be missing.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import ForeignObject
 from django.db.models.query import RawQuerySet
@@ -13,6 +13,7 @@ from django.db.models.sql import Query, RawQuery
 from django.db.models.sql.where import WhereNode
 
 __all__ = [
+    "HINT",
     "Query",
     "RawQuery",
     "copy_of_raw",
@@ -22,6 +23,9 @@ __all__ = [
     "restricts_joins",
     "table_names",
 ]
+
+HINT: Final = "querycache_hint"
+"""The attribute of a query that holds what ``cached()`` or ``uncached()`` asked for."""
 
 
 def nodes_of(query: Query) -> Iterator[Any]:
