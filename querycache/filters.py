@@ -28,6 +28,7 @@ from querycache._django.filters import (
     become,
     is_as_it_was,
     is_filtered_plainly,
+    reads_others,
     without_the_rest,
 )
 from querycache.conf import current, get_config
@@ -99,7 +100,7 @@ def _change(
 ) -> None:
     """Change a query, or make it a copy of what another has become by the same change."""
     source: Made = query.__dict__.pop(MADE_AS, None) or _as_managers_make_it(model)
-    if not is_as_it_was(query, source.query):
+    if source.joins or not is_as_it_was(query, source.query):
         change(query)
         return
     name = source.fingerprint, how
@@ -118,11 +119,11 @@ def _change(
             return
         made = without_the_rest(query)
         forget_arguments(made.where)
-        known = Made(made, name)
+        known = Made(made, name, joins=reads_others(made))
         _remembered.put(name, known)
     query.__dict__[MADE_AS] = known
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache  # of the models that are opted in
 def _as_managers_make_it(model: type[Model]) -> Made:
     return Made(without_the_rest(Query(model)), Origin(model))

@@ -1,11 +1,12 @@
 """
-Fingerprints: what a query is, as bytes, without compiling it.
+Fingerprints: what a query is, without compiling it.
 
-The pickle of a query holds all that compiling it reads of the query: its tree, its values and their
-types. That is so as long as the code that compiles is Django's own, and depends on nothing else: a
-query with a class of somebody else in it, that brings code along, has no fingerprint and is
-compiled each time. So is one with a text that is translated only when it is used, and one that
-joins by a GenericRelation, which looks up a content type as it is compiled.
+Of what ``filters`` has made of another query it is known how: that is its fingerprint. That of any
+other is the hash of its pickle, which holds all that compiling it reads of the query: its tree, its
+values and their types. That is so as long as the code that compiles is Django's own, and depends on
+nothing else: a query with a class of somebody else in it, that brings code along, has no
+fingerprint and is compiled each time. So is one with a text that is translated only when it is
+used, and one that joins by a GenericRelation, which looks up a content type as it is compiled.
 """
 
 import pickle
@@ -56,13 +57,17 @@ itself, since its copies, which somebody may change, have the attribute, too.
 
 
 class Made(Kept):
-    """A query that nobody runs or changes, but makes copies of, and its fingerprint."""
+    """
+    A query that nobody runs or changes, but makes copies of, and its fingerprint.
 
-    __slots__ = ("fingerprint", "query")
+    If it ``joins``, what a filter makes of it depends on what the filters before have joined.
+    """
 
-    def __init__(self, query: Query, fingerprint: "Fingerprint") -> None:
+    __slots__ = ("fingerprint", "joins", "query")
+
+    def __init__(self, query: Query, fingerprint: "Fingerprint", *, joins: bool = False) -> None:
         super().__init__()
-        self.query, self.fingerprint = query, fingerprint
+        self.query, self.fingerprint, self.joins = query, fingerprint, joins
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # whoever pickles a query that was made as this shall not have it

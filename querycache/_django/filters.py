@@ -25,6 +25,7 @@ __all__ = [
     "become",
     "is_as_it_was",
     "is_filtered_plainly",
+    "reads_others",
     "without_the_rest",
 ]
 
@@ -42,22 +43,24 @@ WORKED_OUT: Final = frozenset(
 _OF_FILTERS: Final = ("_lookup_joins", "used_aliases")
 """Attributes that a filter leaves to the next one."""
 _REST: Final = WORKED_OUT.union(_ORDER, _OF_FILTERS, [HINT, "filter_is_sticky"])
-"""Attributes that do not matter to a query of one table, or are told apart by themselves."""
+"""Attributes that do not matter to what a query becomes, or are told apart by themselves."""
 _DROPPED: Final = _REST.difference(_OF_FILTERS)
 
 
 def is_filtered_plainly(query: Query, is_known: Callable[[type], bool]) -> bool:
     """
-    Say whether a query reads one table, and compares its columns with what nobody changes.
+    Say whether a query compares columns with what nobody changes.
 
     And no class but what ``is_known`` has to do with it.
     """
-    # A foreign key is joined to see that it need not be.
-    read = [alias for alias, times in query.alias_refcount.items() if times]
-    if len(read) != 1 or not {*map(type, query.alias_map.values())} <= {BaseTable, Join}:
-        return False
     kinds: set[type] = set()
     columns: list[Any] = [*query.select]
+    for source in query.alias_map.values():
+        if type(source) is Join:
+            field: Any = source.join_field
+            kinds |= {type(field), type(getattr(field, "field", field))}  # where it comes from
+        elif type(source) is not BaseTable:
+            return False
     for node in _conditions_in(query.where):
         # No list, which somebody may change.
         if not isinstance(node, Lookup) or type(node.rhs) not in COMPARED:
@@ -71,6 +74,12 @@ def is_filtered_plainly(query: Query, is_known: Callable[[type], bool]) -> bool:
     return all(map(is_known, kinds))
 
 
+def reads_others(query: Query) -> bool:
+    """Say whether a query reads more than one table: then the next filter may join it again."""
+    # A foreign key is joined to see that it need not be.
+    return len(query.alias_refcount) > 1 and sum(map(bool, query.alias_refcount.values())) > 1
+
+
 def _conditions_in(where: WhereNode) -> Iterator[Any]:
     for node in where.children:
         if type(node) is WhereNode:
@@ -80,7 +89,7 @@ def _conditions_in(where: WhereNode) -> Iterator[Any]:
 
 
 def without_the_rest(query: Query) -> Query:
-    """Return a copy of a query that is in no order, not sliced, and of one table."""
+    """Return a copy of a query that is in no order and not sliced."""
     copy = object.__new__(Query)
     copy.used_aliases = set()
     become(copy, query)

@@ -808,9 +808,9 @@ GUARDS = [
         (DERIVATION_TESTS, "class_of_others"),
     ),
     Guard(
-        "what becomes of a filter is remembered if it reads one table",
-        FILTERED,
-        "    if len(read) != 1 or not ",
+        "what a filter makes of a query that joins is made each time",
+        FILTERS,
+        "    if source.joins or not ",
         "    if not ",
         (FILTER_TESTS, "next_filter_may_use"),
     ),
@@ -994,6 +994,13 @@ GUARDS = [
         FILTERED,
         "    return all(map(is_known, kinds))\n",
         "    return True\n",
+        (FILTER_TESTS, "code_of_others"),
+    ),
+    Guard(
+        "nor is a join that brings a condition",
+        FILTERED,
+        ', type(getattr(field, "field", field))}',
+        "}",
         (FILTER_TESTS, "code_of_others"),
     ),
     Guard(
