@@ -33,7 +33,7 @@ from querycache._django.filters import (
 )
 from querycache.conf import current, get_config
 from querycache.derivations import is_made_again
-from querycache.fingerprints import Made, Origin, is_known
+from querycache.fingerprints import Made, forget_origins, is_known, new_query_of
 from querycache.hints import bypassed
 from querycache.memory import Memory
 
@@ -46,7 +46,7 @@ _MOST_FIELDS: Final = 50
 def forget_filters() -> None:
     """Forget every query: something has changed that Django reads when it makes one."""
     _remembered.clear()
-    _as_managers_make_it.cache_clear()
+    forget_origins()
     forget_targets()
 
 
@@ -99,7 +99,7 @@ def _change(
     query: Query, model: type[Model], how: Conditions, change: Callable[[Query], None]
 ) -> None:
     """Change a query, or make it a copy of what another has become by the same change."""
-    source: Made = query.__dict__.pop(MADE_AS, None) or _as_managers_make_it(model)
+    source: Made = query.__dict__.pop(MADE_AS, None) or new_query_of(model)
     if source.joins or not is_as_it_was(query, source.query):
         change(query)
         return
@@ -122,8 +122,3 @@ def _change(
         known = Made(made, name, joins=reads_others(made))
         _remembered.put(name, known)
     query.__dict__[MADE_AS] = known
-
-
-@functools.cache  # of the models that are opted in
-def _as_managers_make_it(model: type[Model]) -> Made:
-    return Made(without_the_rest(Query(model)), Origin(model))

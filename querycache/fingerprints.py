@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Callable
 from copyreg import __newobj__  # type: ignore[attr-defined]
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 from io import BytesIO
 from operator import methodcaller
@@ -25,7 +25,7 @@ from django.db.models.expressions import Col
 from django.utils.functional import Promise
 
 from querycache._django import filters
-from querycache._django.filters import MADE_AS, apart_from, is_as_it_was
+from querycache._django.filters import MADE_AS, apart_from, is_as_it_was, without_the_rest
 from querycache._django.queries import Query, restricts_joins
 from querycache.memory import Kept
 
@@ -91,6 +91,17 @@ Fingerprint = bytes | type[Model] | Origin | tuple[Any, ...]
 """Of what was made of another query, that of the other, and how it was made."""
 
 
+@cache
+def new_query_of(model: type[Model]) -> Made:
+    """Return a query of a model of which nothing was asked yet."""
+    return Made(without_the_rest(Query(model)), Origin(model))
+
+
+def forget_origins() -> None:
+    """Begin anew: something has changed that Django reads when it makes a query."""
+    new_query_of.cache_clear()
+
+
 def fingerprint_of(query: Query) -> Fingerprint | None:
     """Return the fingerprint of a query that is not compiled yet, None if it has none."""
     own = query.__dict__
@@ -101,6 +112,8 @@ def fingerprint_of(query: Query) -> Fingerprint | None:
             return fingerprint
     # The query is left as it is: another thread may ask the same at once.
     made: Made | None = own.get(MADE_AS)
+    if made is None and not query.where.children:
+        made = new_query_of(query.model)
     if made is not None and is_as_it_was(query, made.query):
         apart = apart_from(query)
         if apart is not None:

@@ -93,6 +93,8 @@ def resolved(monkeypatch):
 
 
 MADE_ONCE = {
+    "all": lambda books: books.all(),
+    "all, ordered and sliced": lambda books: books.order_by("-pages")[1:4],
     "a number": lambda books: books.filter(pages=3),
     "the key": lambda books: books.filter(pk=3),
     "greater": lambda books: books.filter(pages__gt=3),
@@ -164,6 +166,8 @@ MADE_AS_BEFORE = {
         books.filter(author_id=1).select_related("author").values("name")
     ),
     "only": lambda books: books.only("name").filter(pages=3),
+    "deferred": lambda books: books.defer("name"),
+    "annotated alone": lambda books: books.annotate(n=F("pages")),
     "deferred after": lambda books: books.filter(pages=3).defer("name"),
     "distinct": lambda books: books.filter(pages__lt=5).values("author").distinct(),
     "annotated": lambda books: books.filter(pages__lt=5).annotate(n=Count("tags")).filter(n=1),

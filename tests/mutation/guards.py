@@ -1033,7 +1033,7 @@ GUARDS = [
     ),
     Guard(
         "a query that is older than a lookup does not pass for a newer one",
-        FILTERS,
+        FINGERPRINTS,
         "Made(without_the_rest(Query(model)), Origin(model))",
         "Made(without_the_rest(Query(model)), model)",
         (FILTER_TESTS, "older_than_a_lookup"),
