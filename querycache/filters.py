@@ -99,7 +99,9 @@ def _change(
     query: Query, model: type[Model], how: Conditions, change: Callable[[Query], None]
 ) -> None:
     """Change a query, or make it a copy of what another has become by the same change."""
-    source: Made = query.__dict__.pop(MADE_AS, None) or new_query_of(model)
+    source: Made | None = query.__dict__.pop(MADE_AS, None)
+    if source is None:
+        source = new_query_of(model, len(model._meta.concrete_fields))
     if source.joins or not is_as_it_was(query, source.query):
         change(query)
         return

@@ -92,8 +92,12 @@ Fingerprint = bytes | type[Model] | Origin | tuple[Any, ...]
 
 
 @cache
-def new_query_of(model: type[Model]) -> Made:
-    """Return a query of a model of which nothing was asked yet."""
+def new_query_of(model: type[Model], columns: int) -> Made:
+    """
+    Return a query of a model of which nothing was asked yet.
+
+    Another one where the class was given another field: it has so many ``columns``.
+    """
     return Made(without_the_rest(Query(model)), Origin(model))
 
 
@@ -113,7 +117,8 @@ def fingerprint_of(query: Query) -> Fingerprint | None:
     # The query is left as it is: another thread may ask the same at once.
     made: Made | None = own.get(MADE_AS)
     if made is None and not query.where.children:
-        made = new_query_of(query.model)
+        model: Any = query.model
+        made = new_query_of(model, len(model._meta.concrete_fields))
     if made is not None and is_as_it_was(query, made.query):
         apart = apart_from(query)
         if apart is not None:

@@ -751,6 +751,18 @@ def test_a_query_that_is_older_than_a_lookup_does_not_pass_for_a_newer_one(book,
     assert fingerprint_of(older) != fingerprint_of(newer)
 
 
+@isolate_apps("tests.testapp")
+def test_a_query_is_another_once_its_model_has_another_field(store):
+    class Growing(models.Model):
+        class Meta:
+            app_label = "testapp"
+
+    before = fingerprint_of(Query(Growing))
+    assert fingerprint_of(Query(Growing)) == before
+    models.FloatField(null=True).contribute_to_class(Growing, "rating")
+    assert fingerprint_of(Query(Growing)) != before
+
+
 def test_nothing_is_kept_that_code_of_others_takes_part_in(book, using):
     books, people = Book.objects.using(using), Person._base_manager.using(using)
     for _ in range(2):

@@ -1032,6 +1032,20 @@ GUARDS = [
         (FILTER_TESTS, "of_its_own"),
     ),
     Guard(
+        "a query is another once its model has another field",
+        FINGERPRINTS,
+        "new_query_of(model, len(model._meta.concrete_fields))",
+        "new_query_of(model, 0)",
+        (FILTER_TESTS, "another_field"),
+    ),
+    Guard(
+        "and so is what a filter makes of it",
+        FILTERS,
+        "new_query_of(model, len(model._meta.concrete_fields))",
+        "new_query_of(model, 0)",
+        ("tests/differential/test_hydration.py", "added_later"),
+    ),
+    Guard(
         "a query that is older than a lookup does not pass for a newer one",
         FINGERPRINTS,
         "Made(without_the_rest(Query(model)), Origin(model))",
