@@ -3,7 +3,8 @@ What ``filter()``, ``exclude()`` and ``values()`` make of a query, remembered.
 
 To resolve conditions takes Django longer than all else that it does about a query. Of one query and
 the same conditions always the same query comes: it is made once, and the next one becomes a copy of
-it, in place.
+it, in place. Only what a filter makes of a query that joins other tables is made each time: it
+depends on what the filters before have joined.
 
 So a query that is filtered by plain values knows what it was made as, and how: that is its
 fingerprint, without a look at all that it consists of, for as long as nothing about it has changed.
