@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 import querycache
 from querycache import reports
 from tests.browser.person import PANEL, Admin
+from tests.counted import forget_queries
 from tests.testapp.models import Author, Book, Secret, Tag
 
 
@@ -42,7 +43,8 @@ def phone(admin: Admin) -> Admin:
 
 @pytest.fixture
 def busy() -> str:
-    """A site on which something has happened; return the name of a query."""
+    """A site on which this has happened, and nothing else; return the name of a query."""
+    forget_queries()
     authors = [Author.objects.create(name=name) for name in ("Ann", "Ben")]
     for _ in range(30):
         list(Author.objects.filter(name="Ann").order_by("-born"))

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 import querycache
-from querycache import breaker, counts, debts, reports, stores
+from querycache import breaker, counts, debts, reports
 from querycache.counting import Batch, Group, statistics
 from querycache.exceptions import Reason
 from querycache.options import ModelOptions, Table
@@ -20,6 +20,7 @@ from querycache.panel import wording
 from querycache.panel.exports import as_csv
 from querycache.stats import QUERIES as QUERY_COUNTS
 from querycache.stats import TOTALS, ModelStats, Stats
+from tests.counted import forget_queries
 from tests.integration.admin_site import EVENTS, MODELS, PANEL, client_with
 from tests.integration.admin_site import QUERIES as QUERIES_PAGE
 from tests.testapp.models import Author, Secret, Tag
@@ -43,13 +44,7 @@ def flusher() -> Client:
 
 @pytest.fixture
 def no_queries() -> None:
-    """Forget what other tests have counted of queries."""
-    statistics.publish()
-    (found,) = counts.read_counts(QUERY_COUNTS)
-    names = {name.rpartition(":")[0] for name in found}
-    texts = [f"{name}{part}" for name in names for part in ("", ":died", ":parameters")]
-    stores.get_store().drop(list(found), texts)
-    statistics.tell_again()
+    forget_queries()
 
 
 def counts_of(client: Client, label: str) -> ModelStats:

@@ -16,6 +16,7 @@ from querycache import counts, get_stats, loads, reports, stores
 from querycache.counting import Batch, Group, statistics
 from querycache.series import Resolution
 from querycache.stats import QUERIES, ModelStats, Stats
+from tests.counted import forget_queries
 from tests.testapp.models import Author, Secret, Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,12 +27,7 @@ def nothing_counted(request):
     """Forget what was counted before of queries, and what happened."""
     if "store" in request.fixturenames:
         request.getfixturevalue("store")
-    statistics.publish()
-    (found,) = counts.read_counts(QUERIES)
-    names = {name.rpartition(":")[0] for name in found}
-    texts = [f"{name}{part}" for name in names for part in ("", ":died", ":parameters")]
-    stores.get_store().drop(list(found), texts)
-    statistics.tell_again()
+    forget_queries()
 
 
 def the_query(part):
