@@ -21,7 +21,6 @@ from querycache._django.derivations import (
     aggregates_of,
     aggregation_of,
     as_managers_make_it,
-    compares_plainly,
     forget_arguments,
     is_djangos,
     is_simple,
@@ -67,7 +66,7 @@ def derived(origin: Fingerprint, how: Conditions, derive: Callable[[], Query]) -
     if known is None:
         made = derive()
         fingerprint = fingerprint_of(made)
-        if fingerprint is None or not compares_plainly(made.where):
+        if fingerprint is None:
             return made
         forget_arguments(made.where)
         known = Made(made, fingerprint)

@@ -31,7 +31,6 @@ __all__ = [
     "aggregates_of",
     "aggregation_of",
     "as_managers_make_it",
-    "compares_plainly",
     "forget_arguments",
     "is_djangos",
     "is_simple",

@@ -177,7 +177,7 @@ def test_it_ends_when_nobody_reads_it_any_more():
 def screen(monkeypatch: pytest.MonkeyPatch) -> Any:
     from io import StringIO
 
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: (8, 3))
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda **_: (8, 3))
     return StringIO()
 
 

@@ -1137,13 +1137,6 @@ GUARDS = [
         (DERIVATION_TESTS, "does_not_pass_for_it"),
     ),
     Guard(
-        "what get() adds compares columns with plain values",
-        DERIVATIONS,
-        "fingerprint is None or not compares_plainly(made.where)",
-        "fingerprint is None",
-        (DERIVATION_TESTS, "what_may_change"),
-    ),
-    Guard(
         "a query that is remembered compares columns with plain values",
         DERIVED,
         "        and compares_plainly(query.where)\n",
