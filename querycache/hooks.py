@@ -1,7 +1,7 @@
 """The only module that assigns to Django's classes. What it installs, it can take out again."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from django.apps import apps
@@ -158,7 +158,7 @@ def uninstall() -> None:
     statistics.publish()
     statistics.connect(None)
     request_finished.disconnect(dispatch_uid=_UID)
-    _disconnect_models()
+    _disconnect(_connected)
     setting_changed.disconnect(dispatch_uid=_UID)
 
 
@@ -184,14 +184,22 @@ def _request_finished(**kwargs: Any) -> None:
         statistics.publish_if_due()
 
 
-_connected: list[tuple[Any, type[Model]]] = []
+_connected: set[tuple[Any, type[Model]]] = set()
 
 
 def _connect_models() -> None:
     """Listen to the models that are opted in, and to no other: see ``DELETE_SIGNAL``."""
-    for signal, model in _signals_of_models():
+    wanted = set(_signals_of_models())
+    _disconnect(_connected - wanted)
+    for signal, model in wanted - _connected:
         signal.connect(invalidation.rows_changed, sender=model, dispatch_uid=_UID)
-        _connected.append((signal, model))
+        _connected.add((signal, model))
+
+
+def _disconnect(connected: Iterable[tuple[Any, type[Model]]]) -> None:
+    for signal, model in tuple(connected):
+        signal.disconnect(sender=model, dispatch_uid=_UID)
+        _connected.discard((signal, model))
 
 
 def _signals_of_models() -> Iterator[tuple[Any, type[Model]]]:
@@ -205,12 +213,6 @@ def _signals_of_models() -> Iterator[tuple[Any, type[Model]]]:
             # With a receiver, Django asks which rows are there before it adds some.
             if through in models and models[through].options.delete_signal:
                 yield m2m_changed, through
-
-
-def _disconnect_models() -> None:
-    while _connected:
-        signal, model = _connected.pop()
-        signal.disconnect(sender=model, dispatch_uid=_UID)
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:
@@ -232,5 +234,4 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         changes.forget_changes()
         for connection in connections.all(initialized_only=True):
             state_of(connection).forget_database()
-        _disconnect_models()
         _connect_models()

@@ -1690,6 +1690,13 @@ GUARDS = [
         ("tests/integration/test_reports.py", "too_many_queries"),
     ),
     Guard(
+        "a model that is not opted in any more is not listened to",
+        "querycache/hooks.py",
+        "    _disconnect(_connected - wanted)\n",
+        "",
+        ("tests/integration/test_hooks.py", "opted_in_models_only"),
+    ),
+    Guard(
         "another store is told of all queries",
         "querycache/hooks.py",
         "        statistics.tell_again()\n",
