@@ -34,7 +34,7 @@ STORES = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     # Here, and not with the stress tests: an option must be known before their folder is looked at.
-    parser.addoption("--minutes", type=float, default=1.0, help="how long the stress test runs")
+    parser.addoption("--minutes", type=float, default=0.5, help="how long the stress test runs")
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-django sorts the tests by their marks

@@ -2,7 +2,8 @@
 A day in the shop, written down step by step.
 
 After every step that writes, every page that somebody may be looking at is compared: as the cache
-gives it, as it gives it again, and as the database alone would have it.
+gives it, and as the database alone would have it. What a step has not changed comes from the cache
+after it.
 """
 
 import re
@@ -64,14 +65,13 @@ class Visit:
 
     def compare(self, when: str) -> None:
         for browser, url in self.pages:
-            first, second = browser.get(url), browser.get(url)
+            seen = browser.get(url)
             with querycache.bypass():
                 truth = browser.get(url)
             expected = what_one_sees(truth)
-            assert what_one_sees(first) == expected, f"{browser.name}, {url}, first, {when}"
-            assert what_one_sees(second) == expected, f"{browser.name}, {url}, second, {when}"
+            assert what_one_sees(seen) == expected, f"{browser.name}, {url}, {when}"
             assert truth.page_costs.from_cache == 0
-            self.hits += second.page_costs.from_cache
+            self.hits += seen.page_costs.from_cache
             self.comparisons += 1
 
 
@@ -226,6 +226,7 @@ def test_no_page_shows_anything_that_the_database_would_not(visit: Visit) -> Non
     assert "Log in" in ada.get("/").content.decode(), "a new password ends every session"
     shopkeeper.client.post("/admin/logout/", follow=True)
     visit.compare("after the shopkeeper went home")
+    visit.compare("when nothing has happened since")
 
     assert visit.hits > visit.comparisons, "a page answered without the cache proves nothing"
 

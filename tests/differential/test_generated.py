@@ -81,7 +81,7 @@ def test_any_read_is_the_same_without_the_cache_at_first_and_from_it(library, us
         assert again
         return "hit" if has_rows(without) else "hit of nothing"
 
-    try_out(check, families(), st.integers(0, 5), examples=200, of=using)
+    try_out(check, families(), st.integers(0, 5), examples=100, of=using)
     print(using, counts, reasons)
     cached = counts["hit"] + counts["hit of nothing"]
     assert cached > (counts.total() - counts["no SQL"]) * 0.7
@@ -154,7 +154,7 @@ def test_any_read_is_that_of_the_database_after_any_write(library, using, store,
             before = now
 
     with Copy(using) as copy:
-        try_out(check, stories(using), examples=100, of=using)
+        try_out(check, stories(using), examples=60, of=using)
         copy.put_back()
     print(using, counts)
     assert counts["changed"] > 30

@@ -51,7 +51,7 @@ from tests.differential.shelf import Copy, Library
 
 EXAMPLES = int(os.environ.get("QUERYCACHE_TEST_EXAMPLES", "0"))
 SETTINGS = settings(
-    max_examples=EXAMPLES or 30,
+    max_examples=EXAMPLES or 15,
     stateful_step_count=40,
     derandomize=not EXAMPLES,
     database=None,
