@@ -15,7 +15,11 @@ from tests.demo.browser import Browser
 from tests.testapp.models import Author, Book, Note, Publisher, Tag
 from tests.threads import elsewhere
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The demo's shopkeeper has the admin on SQLite.
+    pytest.mark.parametrize("using", ["postgresql"], indirect=True),
+]
 
 AUTHORS, BOOKS = "/admin/testapp/author/", "/admin/testapp/book/"
 AUTOCOMPLETE = "/admin/autocomplete/?app_label=testapp&model_name=book&field_name=author&term="

@@ -33,6 +33,7 @@ from querycache.recorder import record_reads
 from tests.testapp.models import Author, Book, CheapBook, Person, Publisher, Seat, Textbook
 
 pytestmark = pytest.mark.parametrize("store_alias", ["locmem"], indirect=True)
+on_one_database = pytest.mark.parametrize("using", ["default"], indirect=True)
 
 KEY = uuid.UUID(int=7)
 
@@ -230,6 +231,7 @@ def test_each_result_is_that_of_django(book, using):
             assert picture(read(using)) == expected, name
 
 
+@on_one_database
 @pytest.mark.parametrize("read", REMEMBERED.values(), ids=REMEMBERED)
 def test_nothing_is_made_twice(book, using, read, made):
     read(using), read(using)
@@ -238,6 +240,7 @@ def test_nothing_is_made_twice(book, using, read, made):
     assert made == []
 
 
+@on_one_database
 @pytest.mark.parametrize("read", FILTERED.values(), ids=FILTERED)
 def test_of_a_filter_nothing_else_is_made_twice(book, using, read, made):
     read(using), read(using)
@@ -247,6 +250,7 @@ def test_of_a_filter_nothing_else_is_made_twice(book, using, read, made):
     assert len(made) <= 2
 
 
+@on_one_database
 @pytest.mark.parametrize("read", MADE_EACH_TIME.values(), ids=MADE_EACH_TIME)
 def test_what_may_change_is_made_each_time(book, using, read):
     read(using), read(using)
