@@ -205,13 +205,13 @@ def test_an_object_is_invalidated_from_its_form(admin):
     assert admin.messages == ["Invalidated what was read of Acme. The next reads ask the database."]
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+@pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
 def test_every_page_is_for_everybody(look, admin, busy):
     """No findings of axe that are serious; no sideways scrolling; a picture to look at."""
     axe = axe_script()
-    if look == "narrow":
+    if look.startswith("narrow"):
         admin.look_through(360, mobile=True)
-    admin.prefer("dark" if look == "dark" else "light")
+    admin.prefer("dark" if look.endswith("dark") else "light")
     found = {}
     for name, url in pages(busy).items():
         admin.open(url)

@@ -64,7 +64,7 @@ def admin(browser: Any, live_server: Any) -> Iterator[Admin]:
 
 
 @within
-@pytest.mark.parametrize("look", ["dark", "narrow"])
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
 def test_every_page_is_readable_in_its_layout(look, admin, busy):
     if look == "narrow":
         admin.look_through(360, mobile=True)
